@@ -1,0 +1,206 @@
+"""What is let in: every function here returns its argument ready for use or raises ``ValueError``.
+
+Compiled loops do not check the indices they follow, so nothing reaches them unchecked. Each message
+names the argument, what was received and what is allowed. NumPy alone is imported; a SciPy matrix
+is recognised by its methods, since whoever hands one in has imported SciPy already.
+"""
+
+import operator
+
+import numpy as np
+
+INT32_MAX = np.iinfo(np.int32).max
+
+
+def refuse(argument, received, allowed):
+    """Raise the one kind of error that bad input gets."""
+    raise ValueError(f"{argument}: received {received}; allowed: {allowed}")
+
+
+def whole_number(argument, value, at_least):
+    """``value`` as an int, at least ``at_least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)) or number < at_least:
+        refuse(argument, repr(value), f"a whole number, at least {at_least}")
+    return number
+
+
+def real_number(argument, value, above=None, at_least=None, below=None):
+    """``value`` as a finite float within the bounds that are given."""
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in [("above", above), ("at least", at_least), ("below", below)]
+        if bound is not None
+    ]
+    allowed = ", ".join(["a finite number", *bounds])
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        refuse(argument, repr(value), allowed)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        refuse(argument, repr(value), allowed)
+    if (
+        not np.isfinite(number)
+        or (above is not None and number <= above)
+        or (at_least is not None and number < at_least)
+        or (below is not None and number >= below)
+    ):
+        refuse(argument, repr(value), allowed)
+    return number
+
+
+def generator(argument, value):
+    """``value`` if it is a ``numpy.random.Generator``: random numbers come from the caller."""
+    if not isinstance(value, np.random.Generator):
+        refuse(argument, repr(value), "a numpy.random.Generator, as numpy.random.default_rng(0)")
+    return value
+
+
+def float_dtype(argument, value):
+    """``value`` as the NumPy dtype float32 or float64."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if value is None or dtype not in (np.float32, np.float64):
+        refuse(argument, repr(value), "'float32' or 'float64'")
+    return dtype
+
+
+def is_sparse(X):
+    """Whether ``X`` is a SciPy sparse matrix or array, of any format."""
+    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+
+
+def _floats(argument, values, dtype):
+    """Real ``values`` as an array of ``dtype``, all of them finite after the conversion."""
+    if values.dtype.kind not in "buif":
+        refuse(argument, f"values of dtype {values.dtype}", "real numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values.astype(dtype, copy=False)
+        # One pass and no temporary array; a finite sum means that no value is infinite or nan.
+        finite = np.isfinite(np.sum(values)) or np.isfinite(values).all()
+    if not finite:
+        refuse(argument, "nan or infinity", f"values that are finite as {dtype}")
+    return values
+
+
+def array(argument, values, shape, dtype):
+    """``values`` as a finite array of ``dtype`` whose shape is ``shape`` (None: any length)."""
+    if is_sparse(values):
+        refuse(argument, "a sparse matrix", f"a dense array of shape {shape_text(shape)}")
+    try:
+        values = np.asarray(values)
+    except ValueError:
+        refuse(argument, "rows of different lengths", f"an array of shape {shape_text(shape)}")
+    fits = values.ndim == len(shape) and all(
+        want in (None, got) for got, want in zip(values.shape, shape, strict=True)
+    )
+    if not fits:
+        refuse(argument, f"shape {values.shape}", f"an array of shape {shape_text(shape)}")
+    return _floats(argument, values, dtype)
+
+
+def shape_text(shape):
+    """``(None, 3)`` as ``(n, 3)``."""
+    inside = ", ".join("n" if length is None else str(length) for length in shape)
+    return f"({inside},)" if len(shape) == 1 else f"({inside})"
+
+
+def dense_rows(argument, X, size, dtype):
+    """``X`` as a dense float array (n, ``size``).
+
+    Integers and booleans are converted, since counts and flags are the usual input. A sparse matrix
+    is refused: turning it into a dense one is the caller's decision, for it can fill the memory.
+    """
+    if is_sparse(X) or isinstance(X, tuple):
+        refuse(
+            argument,
+            "a sparse matrix",
+            f"a dense array of shape (n, {size}) where the network starts with Input: "
+            f"pass {argument}.toarray(), or start it with SparseInput",
+        )
+    return array(argument, X, (None, size), dtype)
+
+
+def sparse_rows(argument, X, size, dtype, layout="csr"):
+    """``X`` as a SciPy matrix (n, ``size``) in ``layout``, its 32-bit indices checked.
+
+    Any sparse format, integer type and bool is converted. A dense array is refused. Nothing is
+    copied where ``X`` already is what is asked for; ``X`` itself is never changed.
+
+    PyTensor reads the indices as int32 whatever their type is, and follows them unchecked. SciPy
+    builds matrices with int64 indices, and with indices outside the matrix, without complaint.
+    """
+    if not is_sparse(X):
+        refuse(
+            argument,
+            f"{type(X).__name__}, which is not sparse",
+            f"a SciPy sparse matrix of shape (n, {size}) where the network starts with "
+            f"SparseInput: pass scipy.sparse.csr_matrix({argument}), or start it with Input",
+        )
+    if X.ndim != 2 or X.shape[1] != size:
+        refuse(argument, f"a sparse matrix of shape {X.shape}", f"shape (n, {size})")
+    if X.format in ("csr", "csc"):  # the conversion of any other format checks its indices itself
+        n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
+        compressed(argument, X.indptr, X.indices, X.data, n_minor, n_major)
+    if max(*X.shape, X.nnz) > INT32_MAX:
+        refuse(argument, f"{X.nnz} entries in {X.shape}", f"at most {INT32_MAX} in one matrix")
+    X = X.asformat(layout)
+    data = _floats(argument, X.data, dtype)
+    if data is not X.data or X.indices.dtype != np.int32 or X.indptr.dtype != np.int32:
+        X = type(X)((data, X.indices, X.indptr), shape=X.shape)
+        X.indices, X.indptr = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+    return X
+
+
+def compressed(argument, indptr, indices, data, size, n_rows=None):
+    """Refuse compressed rows (or columns) that could lead a loop outside an array of ``size``."""
+    for name, part in [("indptr", indptr), ("indices", indices)]:
+        if part.ndim != 1 or part.dtype.kind not in "iu":
+            refuse(
+                f"{argument}.{name}",
+                f"{part.dtype} of shape {part.shape}",
+                "a vector of integers",
+            )
+    n_rows = len(indptr) - 1 if n_rows is None else n_rows
+    nnz = len(indices)
+    if (
+        len(indptr) != n_rows + 1
+        or n_rows < 0
+        or indptr[0] != 0
+        or indptr[-1] != nnz
+        or (indptr[1:] < indptr[:-1]).any()
+    ):
+        refuse(
+            f"{argument}.indptr",
+            f"{len(indptr)} offsets from {indptr[:1]} to {indptr[-1:]}",
+            f"{n_rows + 1} offsets that rise from 0 to {nnz}, the number of indices",
+        )
+    if data.shape != (nnz,):
+        refuse(f"{argument}.data", f"shape {data.shape}", f"one value an index, ({nnz},)")
+    if nnz:
+        ids(f"{argument}.indices", indices, size)
+
+
+def ids(argument, values, size):
+    """Integer ``values`` if each is at least 0 and below ``size``."""
+    low, high = (values.min(), values.max()) if values.size else (0, -1)
+    if low < 0 or high >= size:
+        refuse(argument, f"ids from {low} to {high}", f"0 to {size - 1}")
+    return values
+
+
+def labels(argument, y, n_rows, n_classes):
+    """``y`` as int64 labels (``n_rows``,), each in 0 … ``n_classes`` - 1."""
+    y = np.asarray(y)
+    if y.dtype.kind not in "iu" or y.shape != (n_rows,):
+        refuse(
+            argument,
+            f"{y.dtype} of shape {y.shape}",
+            f"integers of shape ({n_rows},), one label a row",
+        )
+    return ids(argument, y, n_classes).astype(np.int64, copy=False)

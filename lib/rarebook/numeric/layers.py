@@ -1,0 +1,160 @@
+"""The layers in plain NumPy: ``layer(X)`` asks the layer before it, until the input returns X.
+
+Nothing is compiled and nothing but NumPy is imported. The layers and their arguments are those of
+:mod:`rarebook.symbolic.layers`; here the weights are arrays, and a layer only computes what a
+trained network predicts.
+
+Source: the post "Converting Theano to Numpy".
+"""
+
+from itertools import pairwise
+
+import numpy as np
+
+from rarebook import checks
+
+
+class Layer:
+    """One step of a network. ``prev`` is the layer it stands on, None for an input.
+
+    Calling a layer with rows X returns its output for these rows, an array (B, ``size``).
+    """
+
+    prev = None
+    params = ()
+
+    def __init__(self, prev, name=None):
+        self.prev, self.name = prev, name
+        self.size, self.dtype = prev.size, prev.dtype
+
+    @property
+    def n_params(self):
+        """How many trained numbers the layer holds."""
+        return sum(param.size for param in self.params)
+
+    def __str__(self):
+        return f"{type(self).__name__} → {self.size}"
+
+
+class Input(Layer):
+    """Dense rows.
+
+    Args:
+        size: the number of columns.
+        dtype: "float32" or "float64"; integers and booleans are converted.
+
+    Calling it returns X as a dense array (B, ``size``) and raises ``ValueError`` for a sparse
+    matrix, another width, or values that are not finite numbers.
+    """
+
+    def __init__(self, size, dtype="float32", name=None):
+        self.size = checks.whole_number("size", size, 1)
+        self.dtype = checks.float_dtype("dtype", dtype)
+        self.name = name
+
+    def __call__(self, X):
+        return checks.dense_rows("X", X, self.size, self.dtype)
+
+
+class SparseInput(Input):
+    """Sparse rows: a SciPy matrix, or the three arrays of compressed rows.
+
+    Args:
+        size: the number of columns.
+        dtype: "float32" or "float64"; integers and booleans are converted.
+
+    Calling it takes a SciPy sparse matrix (B, ``size``) of any format, or a tuple ``(indptr,
+    indices, data)``: row i holds ``data[indptr[i]:indptr[i + 1]]`` in the columns
+    ``indices[indptr[i]:indptr[i + 1]]``, as in SciPy's CSR, and SciPy is not needed. Raises
+    ``ValueError`` for a dense array, another width, an index outside, values that are not finite.
+    """
+
+    def __call__(self, X):
+        if not isinstance(X, tuple):
+            return checks.sparse_rows("X", X, self.size, self.dtype, getattr(X, "format", "csr"))
+        if len(X) != 3:
+            checks.refuse("X", f"a tuple of {len(X)}", "(indptr, indices, data)")
+        indptr, indices, data = (np.asarray(part) for part in X)
+        if indices.size == 0:  # an empty list has no integer type
+            indices = indices.astype(np.int32)
+        checks.compressed("X", indptr, indices, data, self.size)
+        return indptr, indices, checks.array("X.data", data, (None,), self.dtype)
+
+
+class Projection(Layer):
+    """x W + b, for dense and for sparse rows.
+
+    Args:
+        prev: the layer before, of size N.
+        W: weights (N, M).
+        bias: (M,).
+
+    Raises:
+        ValueError: if the shapes do not fit, or a value is not a finite number.
+    """
+
+    def __init__(self, prev, W, bias, name=None):
+        super().__init__(prev, name)
+        self.W = checks.array("W", W, (prev.size, None), prev.dtype)
+        self.size = self.W.shape[1]
+        self.bias = checks.array("bias", bias, (self.size,), prev.dtype)
+        self.params = self.W, self.bias
+
+    def __call__(self, X):
+        rows = self.prev(X)
+        product = rows_dot(*rows, self.W) if isinstance(rows, tuple) else rows @ self.W
+        return product + self.bias
+
+
+def rows_dot(indptr, indices, data, W):
+    """Compressed sparse rows (B, N) times W (N, M), dense (B, M): nnz·M multiply-adds."""
+    product = np.zeros((len(indptr) - 1, W.shape[1]), W.dtype)
+    for row, (start, stop) in enumerate(pairwise(indptr)):
+        product[row] = data[start:stop] @ W[indices[start:stop]]
+    return product
+
+
+class BatchNorm(Layer):
+    """γ (x - mean) / √(var + ε) + β with the running mean and variance of the training.
+
+    Args:
+        prev: the layer before, of size M.
+        gamma, beta, mean, var: (M,) each; ``var`` is not negative.
+        epsilon: above 0.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a value is not allowed.
+
+    Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 2.
+    """
+
+    def __init__(self, prev, gamma, beta, mean, var, epsilon=1e-5, name=None):
+        super().__init__(prev, name)
+        self.epsilon = checks.real_number("epsilon", epsilon, above=0)
+        given = [("gamma", gamma), ("beta", beta), ("mean", mean), ("var", var)]
+        self.gamma, self.beta, self.mean, self.var = (
+            checks.array(argument, values, (self.size,), self.dtype) for argument, values in given
+        )
+        if (self.var < 0).any():
+            checks.refuse("var", f"{self.var.min():g}", "variances, at least 0")
+        self.params = self.gamma, self.beta
+
+    def __call__(self, X):
+        scale = self.gamma / np.sqrt(self.var + self.dtype.type(self.epsilon))
+        return (self.prev(X) - self.mean) * scale + self.beta
+
+
+class ReLU(Layer):
+    """max(0, x)."""
+
+    def __call__(self, X):
+        return np.maximum(self.prev(X), 0)
+
+
+class Softmax(Layer):
+    """exp(zᵢ) / Σⱼ exp(zⱼ) over each row, finite for logits of any size."""
+
+    def __call__(self, X):
+        z = self.prev(X)
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)

@@ -1,0 +1,156 @@
+"""The training loop: minibatches, records per epoch, early stopping."""
+
+import time
+from dataclasses import is_dataclass, replace
+
+import numpy as np
+from tqdm import tqdm
+
+from rarebook import checks
+from rarebook.backend import T, theano
+from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
+from rarebook.symbolic.layers import Softmax
+from rarebook.symbolic.losses import nll
+from rarebook.symbolic.optimizers import Adam
+
+
+def fit(
+    network,
+    X,
+    y,
+    *,
+    rng,
+    optimizer=None,
+    loss=nll,
+    epochs=10,
+    batch_size=100,
+    valid=None,
+    patience=None,
+    progress=None,
+):
+    """Train a network in place and return one record an epoch.
+
+    Every epoch visits each row once, in a new order drawn from ``rng``. The network's values are
+    trained on from where they are; the optimizer starts afresh. A network whose layers equal those
+    of one trained before, with the same loss and optimizer, uses its compiled function, whatever
+    the learning rate, the batch size and the data.
+
+    Args:
+        network: a :class:`rarebook.symbolic.network.Network` that ends in ``Softmax``.
+        X: (n, N), sparse where the network starts with SparseInput, otherwise dense.
+        y: labels (n,), integers in 0 … C - 1.
+        rng: a ``numpy.random.Generator``, for the order of the rows.
+        optimizer: an optimizer of :mod:`rarebook.symbolic.optimizers`; None is ``Adam()``.
+        loss: a function (logits, y) → scalar expression.
+        epochs: how often each row is visited.
+        batch_size: rows a step; the last batch of an epoch may be smaller.
+        valid: (X, y) held out; their loss and accuracy enter the records.
+        patience: stop after this many epochs without a lower ``valid_nll``, and set the network
+            back to its best epoch. Needs ``valid``. None: train to the end.
+        progress: whether to show a bar. None: only where standard error is a terminal.
+
+    Returns:
+        A list of dicts: ``epoch`` (from 1), ``loss`` (mean over the rows, each taken before its
+        step), ``seconds`` (of training), and with ``valid`` also ``valid_nll`` (nats),
+        ``valid_accuracy``.
+
+    Raises:
+        ValueError: if an argument is not allowed, or the loss stops being finite. The network
+            then holds the values that it had before the call.
+    """
+    if not isinstance(network[-1], Softmax):
+        checks.refuse("network", f"{network[-1]} as the last layer", "Softmax as the last layer")
+    X, y = _rows(network, "X", "y", X, y)
+    checks.generator("rng", rng)
+    optimizer = Adam() if optimizer is None else optimizer
+    if not hasattr(optimizer, "updates") or not is_dataclass(optimizer):
+        checks.refuse("optimizer", repr(optimizer), "an optimizer such as SGD() or Adam()")
+    epochs = checks.whole_number("epochs", epochs, 1)
+    batch_size = checks.whole_number("batch_size", batch_size, 1)
+    if valid is not None:
+        if not isinstance(valid, tuple) or len(valid) != 2:
+            checks.refuse("valid", type(valid).__name__, "a pair (X, y)")
+        valid = _rows(network, "valid[0]", "valid[1]", *valid)
+    if patience is not None:
+        patience = checks.whole_number("patience", patience, 1)
+        if valid is None:
+            checks.refuse("patience", repr(patience), "None, unless valid is given")
+
+    step = _step(network, loss, optimizer)
+    holders = network.variables + step.new_state()
+    start = best = _values(network)
+    best_epoch, records = 0, []
+    bar = tqdm(
+        range(1, epochs + 1), unit="epoch", disable=None if progress is None else not progress
+    )
+    for epoch in bar:
+        began, total, order = time.perf_counter(), 0.0, rng.permutation(len(y))
+        with step.lend(holders) as function:
+            for batch in np.split(order, range(batch_size, len(y), batch_size)):
+                total += len(batch) * float(function(X[batch], y[batch], optimizer.learning_rate))
+        record = {"epoch": epoch, "loss": total / len(y), "seconds": time.perf_counter() - began}
+        if not np.isfinite(total):
+            _set_values(network, start)
+            checks.refuse(
+                "loss",
+                f"{total} in epoch {epoch} with {optimizer}",
+                "a finite number; a smaller learning_rate may do",
+            )
+        if valid is not None:
+            record |= _evaluate(network, *valid)
+        records.append(record)
+        bar.set_postfix({name: f"{value:.4g}" for name, value in record.items() if name != "epoch"})
+        if patience is not None:
+            if not best_epoch or record["valid_nll"] < records[best_epoch - 1]["valid_nll"]:
+                best, best_epoch = _values(network), epoch
+            elif epoch - best_epoch >= patience:
+                break
+    if patience is not None:
+        _set_values(network, best)
+    return records
+
+
+def _rows(network, X_name, y_name, X, y):
+    """X and y checked: as many labels as rows, and at least one."""
+    X = network[0].rows(X, X_name)
+    if X.shape[0] == 0:
+        checks.refuse(X_name, "no rows", "one row or more")
+    return X, checks.labels(y_name, y, X.shape[0], network[-1].size)
+
+
+def _step(network, loss, optimizer):
+    """The compiled training step for networks of this shape, this loss and this optimizer."""
+
+    def build():
+        y, rate = T.lvector("y"), T.dscalar("learning_rate")
+        cost = loss(network[-1].prev.train_output, y)
+        kept = [new for layer in network for new in layer.new_state()]
+        stand_ins, (cost, *kept) = with_stand_ins(network.variables, [cost, *kept])
+        params = stand_ins[: len(network.params)]
+        updates = optimizer.updates(params, T.grad(cost, params), rate)
+        state = [variable for variable, _ in updates if variable not in params]
+        updates += zip(stand_ins[len(params) :], kept, strict=True)
+        function = theano.function([network[0].output, y, rate], cost, updates=updates)
+        return Compiled(function, stand_ins, state)
+
+    return compiled(network, ("fit", loss, replace(optimizer, learning_rate=1.0)), build)
+
+
+def _values(network):
+    """Copies of all the network's arrays."""
+    return [variable.get_value() for variable in network.variables]
+
+
+def _set_values(network, values):
+    for variable, value in zip(network.variables, values, strict=True):
+        variable.set_value(value)
+
+
+def _evaluate(network, X, y):
+    """The mean nll in nats and the accuracy of the network's predictions for rows X, labels y."""
+    p = network.predict_proba(X)
+    p_y = np.maximum(p[np.arange(len(y)), y], np.finfo(p.dtype).tiny)
+    return {
+        "valid_nll": float(-np.log(p_y, dtype=np.float64).mean()),
+        "valid_accuracy": float((p.argmax(axis=1) == y).mean()),
+    }
