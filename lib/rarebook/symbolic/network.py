@@ -24,7 +24,7 @@ class Network(LayerList):
 
     @property
     def variables(self):
-        """All shared variables: those trained, then those that training keeps beside them."""
+        """All shared variables, those trained and then those that training keeps beside them."""
         return [*self.params, *(variable for layer in self for variable in layer.state)]
 
     def output(self, X, layer=-1, batch_size=1024):

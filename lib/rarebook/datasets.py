@@ -1,0 +1,56 @@
+"""Data for the chapters, from its usual loaders.
+
+Where the environment variable ``RAREBOOK_DATA`` names a folder, files are taken from there and
+nothing is downloaded; otherwise each loader downloads once and keeps a cache.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def load_newsgroups(n_features=10_000):
+    """20 newsgroups as binary bags of words, split by date as its authors did.
+
+    The words of the training posts without headers and English stop words, the ``n_features`` most
+    frequent of them; an entry is 1 where a post contains the word.
+
+    Args:
+        n_features: N, the number of words kept, at least 1.
+
+    Returns:
+        A ``sklearn.utils.Bunch``: ``X_train`` (11314, N) and ``X_test`` (7532, N), CSR float32 in
+        {0, 1}; ``y_train`` and ``y_test``, int64 labels in 0 … 19; ``target_names``, the twenty
+        groups; ``feature_names``, the N words.
+
+    Raises:
+        ValueError: if n_features is not allowed.
+        OSError: if the posts are neither on disk nor to be downloaded.
+
+    Source: Lang, NewsWeeder, 1995; ``sklearn.datasets.fetch_20newsgroups``.
+    """
+    from sklearn.datasets import fetch_20newsgroups
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.utils import Bunch
+
+    from rarebook import checks
+
+    n_features = checks.whole_number("n_features", n_features, 1)
+    home = os.environ.get("RAREBOOK_DATA")
+    home = Path(home, "scikit_learn_data") if home else None
+    posts = [
+        fetch_20newsgroups(data_home=home, subset=subset, remove=("headers",))
+        for subset in ("train", "test")
+    ]
+    words = CountVectorizer(
+        binary=True, stop_words="english", max_features=n_features, dtype=np.float32
+    )
+    return Bunch(
+        X_train=words.fit_transform(posts[0].data),
+        X_test=words.transform(posts[1].data),
+        y_train=posts[0].target.astype(np.int64),
+        y_test=posts[1].target.astype(np.int64),
+        target_names=posts[0].target_names,
+        feature_names=words.get_feature_names_out(),
+    )
