@@ -2,10 +2,10 @@
 
 Each candidate runs twice in a process of its own, with a compile cache that starts empty (cold)
 and with the cache that the first run left (warm). Prints a table and writes
-``benchmarks/results/linker-<engine>-<version>.json``. No graph here is the library's own: the
-candidates are compared on plain expressions, so that the table stays true when the library moves.
+``benchmarks/results/linker-<engine>-<version>.json``. The graphs are written out here, not taken
+from the library, so that the candidates stay comparable when the library moves.
 
-    python benchmarks/linker.py            # every candidate, about ten minutes
+    python benchmarks/linker.py            # every candidate, about a quarter of an hour
     python benchmarks/linker.py numba      # only those named
 """
 
@@ -22,7 +22,6 @@ RESULTS = Path(__file__).parent / "results"
 CANDIDATES = {  # name: (flags, further environment variables)
     "numba": ("linker=numba", {}),
     "numba, LLVM -O1": ("linker=numba", {"NUMBA_OPT": "1"}),
-    "numba, no fusion": ("linker=numba,optimizer_excluding=fusion", {}),
     "no compilation": ("linker=cvm,cxx=,optimizer_excluding=fusion", {}),
     "C": ("linker=cvm,blas__ldflags=", {}),
 }
@@ -71,11 +70,17 @@ def graphs():
         params = weights(N, M), weights(M), weights(M, C), weights(C)
         h = dot(inp, params[0]) + params[1]
         z = T.dot(T.switch(h > 0, h, 0), params[2]) + params[3]
-        yield f"{kind} input, predict", lambda i=inp, z=z: theano.function([i], T.exp(log_softmax(z))), (value,)
+        yield (
+            f"{kind} input, predict",
+            lambda i=inp, z=z: theano.function([i], T.exp(log_softmax(z))),
+            (value,),
+        )
         loss = nll(z, y)
         yield (
             f"{kind} input, Adam step",
-            lambda i=inp, loss=loss, params=params: theano.function([i, y], loss, updates=adam(loss, params)),
+            lambda i=inp, loss=loss, params=params: theano.function(
+                [i, y], loss, updates=adam(loss, params)
+            ),
             (value, labels),
         )
 
@@ -92,7 +97,11 @@ def graphs():
     ids = T.lmatrix("ids")
     mask = T.cast(T.gt(ids, 0), "float32")
     mean = T.sum(mask[:, :, None] * W[ids], axis=1) / T.maximum(1, T.sum(mask, axis=1))[:, None]
-    yield "padded mean", lambda: theano.function([ids], mean), (rng.integers(0, 1000, size=(B, 30)),)
+    yield (
+        "padded mean",
+        lambda: theano.function([ids], mean),
+        (rng.integers(0, 1000, size=(B, 30)),),
+    )
 
     keys, pos, neg = weights(512, M), T.lvector("pos"), T.lvector("neg")
     P = weights(N, M)
@@ -162,7 +171,9 @@ def run(candidate, cache):
     environment = os.environ | variables | {"PYTENSOR_FLAGS": flags, "THEANO_FLAGS": flags}
     command = [sys.executable, __file__, "--measure"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1]) | {"stderr_lines": len(done.stderr.splitlines())}
+    return json.loads(done.stdout.splitlines()[-1]) | {
+        "stderr_lines": len(done.stderr.splitlines())
+    }
 
 
 def main(chosen):
@@ -172,11 +183,15 @@ def main(chosen):
             rows[candidate] = {state: run(candidate, cache) for state in ("cold", "warm")}
         cold, warm = rows[candidate]["cold"], rows[candidate]["warm"]
         version = cold["version"]
-        print(f"\n{candidate}: import {warm['import_s']:.2f} s, stderr lines {cold['stderr_lines']}")
+        print(
+            f"\n{candidate}: import {warm['import_s']:.2f} s, stderr lines {cold['stderr_lines']}"
+        )
         print(f"{'':30}{'cold s':>9}{'warm s':>9}{'call ms':>10}")
         for name, figures in cold["graphs"].items():
             other = warm["graphs"][name]
-            print(f"{name:30}{figures['compile_s']:9.2f}{other['compile_s']:9.2f}{other['call_ms']:10.3f}")
+            print(
+                f"{name:30}{figures['compile_s']:9.2f}{other['compile_s']:9.2f}{other['call_ms']:10.3f}"
+            )
         total = [sum(g["compile_s"] for g in part["graphs"].values()) for part in (cold, warm)]
         print(f"{'all':30}{total[0]:9.2f}{total[1]:9.2f}", flush=True)
     engine = "theano" if os.environ.get("RAREBOOK_BACKEND") == "theano" else "pytensor"

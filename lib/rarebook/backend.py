@@ -47,3 +47,44 @@ else:
     from theano.tensor.opt import Assert
 
 __all__ = ["Assert", "SparseType", "T", "clone_replace", "engine", "sparse", "theano"]
+
+
+def _register_kernels():
+    """Give PyTensor's ``structured_dot`` the checked loops of :mod:`rarebook.kernels`."""
+    import hashlib
+    import inspect
+
+    import numpy as np
+    from pytensor.link.numba.dispatch.basic import (
+        numba_funcify_and_cache_key,
+        numba_njit,
+        register_funcify_and_cache_key,
+    )
+    from pytensor.sparse.math import StructuredDot
+
+    from rarebook import kernels
+
+    pytensors_own = numba_funcify_and_cache_key.dispatch(StructuredDot)
+    version = hashlib.sha256(inspect.getsource(kernels).encode()).hexdigest()
+
+    @register_funcify_and_cache_key(StructuredDot)
+    def structured_dot(op, node, **kwargs):
+        X, W = node.inputs
+        if not isinstance(X.type, SparseType) or isinstance(W.type, SparseType) or W.ndim != 2:
+            return pytensors_own(op, node, **kwargs)
+        loop = numba_njit(kernels.rows_dot if X.type.format == "csr" else kernels.columns_dot)
+        dtype = np.dtype(node.outputs[0].dtype)
+
+        @numba_njit
+        def dot(X, W):
+            if X.shape[1] != W.shape[0]:
+                raise ValueError("structured_dot: X has not as many columns as W has rows")
+            product = np.zeros((X.shape[0], W.shape[1]), dtype)
+            loop(X.indptr, X.indices, X.data, np.ascontiguousarray(W), product)
+            return product
+
+        return dot, f"{version} {X.type.format} {dtype}"
+
+
+if engine == "pytensor":
+    _register_kernels()

@@ -1,7 +1,7 @@
 """Data for the chapters, from its usual loaders.
 
-Where the environment variable ``RAREBOOK_DATA`` names a folder, files are taken from there and
-nothing is downloaded; otherwise each loader downloads once and keeps a cache.
+Where the environment variable ``RAREBOOK_DATA`` names a folder that holds a file, it is taken from
+there and nothing is downloaded; otherwise each loader downloads once and keeps a cache.
 """
 
 import os
@@ -37,8 +37,8 @@ def load_newsgroups(n_features=10_000):
     from rarebook import checks
 
     n_features = checks.whole_number("n_features", n_features, 1)
-    home = os.environ.get("RAREBOOK_DATA")
-    home = Path(home, "scikit_learn_data") if home else None
+    mirror = Path(os.environ.get("RAREBOOK_DATA", ""), "scikit_learn_data")
+    home = mirror if (mirror / "20news-bydate_py3.pkz").is_file() else None
     posts = [
         fetch_20newsgroups(data_home=home, subset=subset, remove=("headers",))
         for subset in ("train", "test")
