@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import clean_environment, without
 
 import rarebook
 from rarebook import backend
+from support import clean_environment, without
 
 LIBRARY = Path(rarebook.__file__).parent
 

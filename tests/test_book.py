@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import book_checks as checks
 import pytest
+
+import book_checks as checks
 from book_checks import ledger
 
 ROOT = Path(__file__).parents[1]

@@ -11,6 +11,7 @@ Flags that the reader sets in ``PYTENSOR_FLAGS`` or ``THEANO_FLAGS`` win over th
 import importlib
 import logging
 import os
+import warnings
 
 ENGINES = {  # value of RAREBOOK_BACKEND: (variable with its flags, our flags, how to get it)
     "pytensor": ("PYTENSOR_FLAGS", "linker=numba,cxx=", "pip install pytensor"),
@@ -23,7 +24,9 @@ if engine not in ENGINES:
 
 _variable, _flags, _remedy = ENGINES[engine]
 os.environ[_variable] = f"{_flags},{os.environ.get(_variable, '')}".rstrip(",")
-logging.getLogger("theano.tensor.blas").setLevel(logging.ERROR)  # "no BLAS" is our own choice
+# Two remarks on speed that a reader can do nothing about; the first is due to blas.ldflags= above.
+logging.getLogger("theano.tensor.blas").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*is faster on contiguous arrays")
 
 try:
     theano = importlib.import_module(engine)

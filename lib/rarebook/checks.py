@@ -19,12 +19,15 @@ def refuse(argument, received, allowed):
 
 def whole_number(argument, value, at_least):
     """``value`` as an int, at least ``at_least``."""
+    allowed = f"a whole number, at least {at_least}"
+    if isinstance(value, (bool, np.bool_)):
+        refuse(argument, repr(value), allowed)
     try:
         number = operator.index(value)
     except TypeError:
-        number = None
-    if number is None or isinstance(value, (bool, np.bool_)) or number < at_least:
-        refuse(argument, repr(value), f"a whole number, at least {at_least}")
+        refuse(argument, repr(value), allowed)
+    if number < at_least:
+        refuse(argument, repr(value), allowed)
     return number
 
 

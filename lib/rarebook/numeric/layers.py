@@ -71,7 +71,8 @@ class SparseInput(Input):
 
     def __call__(self, X):
         if not isinstance(X, tuple):
-            return checks.sparse_rows("X", X, self.size, self.dtype, getattr(X, "format", "csr"))
+            layout = "csc" if getattr(X, "format", None) == "csc" else "csr"
+            return checks.sparse_rows("X", X, self.size, self.dtype, layout)
         if len(X) != 3:
             checks.refuse("X", f"a tuple of {len(X)}", "(indptr, indices, data)")
         indptr, indices, data = (np.asarray(part) for part in X)
