@@ -161,6 +161,18 @@ def test_sparse_rows_keeps_every_value(
         assert X.indices is indices
 
 
+def test_sparse_rows_refuses_broken_matrices_of_other_formats():
+    for name, index in [("row", 2), ("row", -1), ("col", 3), ("col", -1), ("col", 10**9)]:
+        X = broken().tocoo()
+        getattr(X, name)[0] = index
+        with pytest.raises(ValueError, match=rf"^X\.{name}: received ids from"):
+            checks.sparse_rows("X", X, 3, np.dtype("float32"))
+    X = broken().tolil()
+    X.rows[0][0] = 99
+    with pytest.raises(ValueError, match=r"^X\.indices: received ids from .* to 99"):
+        checks.sparse_rows("X", X, 3, np.dtype("float32"))
+
+
 def test_sparse_rows_adds_what_stands_twice_and_drops_what_lies_past_the_end():
     X = scipy.sparse.csr_matrix((np.ones(4), [2, 0, 2, 1], [0, 3, 4]), shape=(2, 3))
     X.data, X.indices = np.append(X.data, 7), np.append(X.indices, 99).astype(np.int32)

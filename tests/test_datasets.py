@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -6,10 +8,12 @@ from rarebook.datasets import load_newsgroups
 
 @pytest.fixture(scope="module")
 def newsgroups():
-    try:
-        return load_newsgroups()
-    except OSError as error:
-        pytest.skip(f"20 newsgroups is neither here nor to be fetched: {error}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's remarks on each try to download
+        try:
+            return load_newsgroups()
+        except OSError as error:
+            pytest.skip(f"20 newsgroups is neither here nor to be fetched: {error}")
 
 
 def test_newsgroups_is_what_the_docstring_says(newsgroups):

@@ -47,6 +47,18 @@ def test_refuses_what_is_no_chain(floor):
             LayerList(layers)
 
 
+@pytest.mark.parametrize("floor", [symbolic, numeric])
+def test_layers_refuse_what_they_cannot_stand_on(floor):
+    other = numeric if floor is symbolic else symbolic
+    for prev in (None, 5, other.Input(3)):
+        with pytest.raises(ValueError, match=r"^prev: received .*; allowed: a layer of this floor"):
+            floor.ReLU(prev)
+    with pytest.raises(
+        ValueError, match=r"^prev: received SparseInput; allowed: a layer with dense"
+    ):
+        floor.Softmax(floor.SparseInput(3))
+
+
 def test_refuses_a_name_that_stands_twice():
     first = numeric.Input(5, name="same")
     with pytest.raises(ValueError, match=re.escape("layers: received the name 'same' twice")):

@@ -172,6 +172,8 @@ def test_refuses_bad_input_and_changes_nothing(data):
         "patience": lambda: train(net, X, y, patience=2),
         "patience ": lambda: train(net, X, y, valid=(X, y), patience=0),
         "network": lambda: train(headless, X, y),
+        "network ": lambda: train("net", X, y),
+        "loss": lambda: train(net, X, y, loss="nll"),
     }.items():
         with pytest.raises(
             ValueError, match=rf"^{re.escape(argument.strip())}: received .*; allowed"

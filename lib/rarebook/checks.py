@@ -147,12 +147,16 @@ def sparse_rows(argument, X, size, dtype, layout="csr"):
         )
     if X.ndim != 2 or X.shape[1] != size:
         refuse(argument, f"a sparse matrix of shape {X.shape}", f"shape (n, {size})")
-    if X.format in ("csr", "csc"):  # the conversion of any other format checks its indices itself
-        if len(X.indptr) and 0 <= X.indptr[-1] < min(len(X.indices), len(X.data)):
-            X = X.copy()
-            X.prune()  # SciPy lets the arrays be longer than what the offsets point at
-        n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
-        compressed(argument, X.indptr, X.indices, X.data, n_minor, n_major)
+    if X.format == "coo":
+        for name, size_of in [("row", X.shape[0]), ("col", X.shape[1])]:
+            ids(f"{argument}.{name}", getattr(X, name), size_of)
+    if X.format not in ("csr", "csc"):
+        X = X.tocsr()
+    if len(X.indptr) and 0 <= X.indptr[-1] < min(len(X.indices), len(X.data)):
+        X = X.copy()
+        X.prune()  # SciPy lets the arrays be longer than what the offsets point at
+    n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
+    compressed(argument, X.indptr, X.indices, X.data, n_minor, n_major)
     if max(*X.shape, X.nnz) > INT32_MAX:
         refuse(argument, f"{X.nnz} entries in {X.shape}", f"at most {INT32_MAX} in one matrix")
     X = X.asformat(layout)

@@ -4,7 +4,9 @@ Where the environment variable ``RAREBOOK_DATA`` names a folder that holds a fil
 there and nothing is downloaded; otherwise each loader downloads once and keeps a cache.
 """
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,10 @@ def load_newsgroups(n_features=10_000):
     from rarebook import checks
 
     n_features = checks.whole_number("n_features", n_features, 1)
+    if importlib.util.find_spec("numpy._core") is None:
+        # The cache is a pickle, and NumPy 2 writes this name into it: without an alias, the
+        # environment of classic Theano would download again what the other one has.
+        sys.modules |= {"numpy._core": np.core, "numpy._core.multiarray": np.core.multiarray}
     mirror = Path(os.environ.get("RAREBOOK_DATA", ""), "scikit_learn_data")
     home = mirror if (mirror / "20news-bydate_py3.pkz").is_file() else None
     posts = [

@@ -11,6 +11,7 @@ from rarebook.backend import T, theano
 from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
 from rarebook.symbolic.layers import Softmax
 from rarebook.symbolic.losses import nll
+from rarebook.symbolic.network import Network
 from rarebook.symbolic.optimizers import Adam
 
 
@@ -58,17 +59,21 @@ def fit(
         ValueError: if an argument is not allowed, or the loss stops being finite. The network
             then holds the values that it had before the call.
     """
-    if not isinstance(network[-1], Softmax):
-        checks.refuse("network", f"{network[-1]} as the last layer", "Softmax as the last layer")
+    if not isinstance(network, Network) or not isinstance(network[-1], Softmax):
+        ends = f" that ends in {network[-1]}" if isinstance(network, Network) else ""
+        received = type(network).__name__ + ends
+        checks.refuse("network", received, "a symbolic Network that ends in Softmax")
     X, y = _rows(network, "X", "y", X, y)
     checks.generator("rng", rng)
     optimizer = Adam() if optimizer is None else optimizer
     if not hasattr(optimizer, "updates") or not is_dataclass(optimizer):
         checks.refuse("optimizer", repr(optimizer), "an optimizer such as SGD() or Adam()")
+    if not callable(loss):
+        checks.refuse("loss", repr(loss), "a function (logits, y), such as nll")
     epochs = checks.whole_number("epochs", epochs, 1)
     batch_size = checks.whole_number("batch_size", batch_size, 1)
     if valid is not None:
-        if not isinstance(valid, tuple) or len(valid) != 2:
+        if not isinstance(valid, (tuple, list)) or len(valid) != 2:
             checks.refuse("valid", type(valid).__name__, "a pair (X, y)")
         valid = _rows(network, "valid[0]", "valid[1]", *valid)
     if patience is not None:

@@ -17,13 +17,19 @@ from rarebook import checks
 class Layer:
     """One step of a network. ``prev`` is the layer it stands on, None for an input.
 
-    Calling a layer with rows X returns its output for these rows, an array (B, ``size``).
+    Calling a layer with rows X returns its output for these rows, an array (B, ``size``). One that
+    ``takes_sparse`` may stand on a SparseInput.
     """
 
     prev = None
     params = ()
+    takes_sparse = False
 
     def __init__(self, prev, name=None):
+        if not isinstance(prev, Layer):
+            checks.refuse("prev", repr(prev), "a layer of this floor")
+        if isinstance(prev, SparseInput) and not self.takes_sparse:
+            checks.refuse("prev", "SparseInput", "a layer with dense output, such as a Projection")
         self.prev, self.name = prev, name
         self.size, self.dtype = prev.size, prev.dtype
 
@@ -92,7 +98,14 @@ class Projection(Layer):
 
     Raises:
         ValueError: if the shapes do not fit, or a value is not a finite number.
+
+    Example:
+        >>> project = Projection(SparseInput(3), W=[[1, 2], [3, 4], [5, 6]], bias=[0, 1])
+        >>> project(([0, 2], [0, 2], [1, 10])).tolist()
+        [[51.0, 63.0]]
     """
+
+    takes_sparse = True
 
     def __init__(self, prev, W, bias, name=None):
         super().__init__(prev, name)

@@ -21,14 +21,19 @@ class Layer:
 
     A subclass defines ``expression(x, training)``. Its ``params`` are the shared variables that
     training adjusts; its ``state`` are those that a training step sets to ``new_state()``, as for
-    a running mean.
+    a running mean. One that ``takes_sparse`` may stand on a SparseInput.
     """
 
     prev = None
     params = ()
     state = ()
+    takes_sparse = False
 
     def __init__(self, prev, name=None):
+        if not isinstance(prev, Layer):
+            checks.refuse("prev", repr(prev), "a layer of this floor")
+        if isinstance(prev, SparseInput) and not self.takes_sparse:
+            checks.refuse("prev", "SparseInput", "a layer with dense output, such as a Projection")
         self.prev, self.name = prev, name
         self.size, self.dtype = prev.size, prev.dtype
 
@@ -126,6 +131,11 @@ class SparseInput(Input):
     Raises:
         ValueError: if an argument is not allowed; when a compiled function is called, if its
             argument is dense, has another width, or an index outside the matrix.
+
+    Example:
+        >>> project = Projection(SparseInput(10_000), 64, np.random.default_rng(0))
+        >>> project.output.ndim, project.n_params
+        (2, 640064)
     """
 
     def __init__(self, size, dtype="float32", format="csr", name=None):
@@ -168,6 +178,8 @@ class Projection(Layer):
 
     Source: for the range, Glorot and Bengio, 2010.
     """
+
+    takes_sparse = True
 
     def __init__(self, prev, num_units, rng, name=None):
         super().__init__(prev, name)

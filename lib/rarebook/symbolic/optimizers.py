@@ -23,6 +23,12 @@ class SGD:
 
     Raises:
         ValueError: if an argument is not allowed.
+
+    Example:
+        >>> w = theano.shared(np.ones(2))
+        >>> updates = SGD(0.1).updates([w], T.grad(T.sum(w**2), [w]), 0.1)
+        >>> theano.function([], [], updates=updates)(); w.get_value().tolist()
+        [0.8, 0.8]
     """
 
     learning_rate: float = 0.1
