@@ -1,12 +1,12 @@
-"""Which linker? Start, compile and run time of the book's typical graphs under every candidate.
+"""Which linker? Start, compile and run time of the book's typical graphs under each candidate.
 
 Each candidate runs twice in a process of its own, with a compile cache that starts empty (cold)
-and with the cache that the first run left (warm). Prints a table and writes
-``benchmarks/results/linker-<engine>-<version>.json``. The graphs are written out here, not taken
-from the library, so that the candidates stay comparable when the library moves.
+and with the cache that the first run left (warm). Neither uses a C++ compiler, which a reader need
+not have. The graphs are written out here, not taken from the library, so that the figures stay
+comparable when the library moves.
 
-    python benchmarks/linker.py            # every candidate, about a quarter of an hour
-    python benchmarks/linker.py numba      # only those named
+    python benchmarks/linker.py            # prints the figures, writes results/; ten minutes
+    python benchmarks/linker.py --table    # the results as the table in rarebook/backend.py
 """
 
 import json
@@ -19,12 +19,11 @@ import time
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-CANDIDATES = {  # name: (flags, further environment variables)
-    "numba": ("linker=numba", {}),
-    "numba, LLVM -O1": ("linker=numba", {"NUMBA_OPT": "1"}),
-    "no compilation": ("linker=cvm,cxx=,optimizer_excluding=fusion", {}),
-    "C": ("linker=cvm,blas__ldflags=", {}),
+CANDIDATES = {
+    "numba": "linker=numba",
+    "no compilation": "linker=cvm,optimizer_excluding=fusion",
 }
+STEPS = ("sparse input", "feedback network")  # those in the table
 N, M, B, C = 10_000, 64, 100, 20  # features, hidden units, rows in a batch, classes
 
 
@@ -47,8 +46,8 @@ def graphs():
     def nll(z, y):
         return -T.mean(log_softmax(z)[T.arange(y.shape[0]), y])
 
-    def adam(loss, params, lr=np.float32(1e-3)):
-        t = theano.shared(np.float32(0))
+    def adam(loss, params):
+        lr, t = np.float32(1e-3), theano.shared(np.float32(0))
         updates = [(t, t + 1)]
         for p, g in zip(params, T.grad(loss, params), strict=True):
             m, v = (theano.shared(np.zeros_like(p.get_value())) for _ in range(2))
@@ -166,9 +165,8 @@ def measure():
 
 def run(candidate, cache):
     """The figures of one candidate in a fresh process whose compile cache is ``cache``."""
-    flags, variables = CANDIDATES[candidate]
-    flags = f"{flags},base_compiledir={cache}"
-    environment = os.environ | variables | {"PYTENSOR_FLAGS": flags, "THEANO_FLAGS": flags}
+    flags = f"{CANDIDATES[candidate]},cxx=,base_compiledir={cache}"
+    environment = os.environ | {"PYTENSOR_FLAGS": flags}
     command = [sys.executable, __file__, "--measure"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1]) | {
@@ -176,9 +174,9 @@ def run(candidate, cache):
     }
 
 
-def main(chosen):
+def main():
     rows, version = {}, ""
-    for candidate in chosen:
+    for candidate in CANDIDATES:
         with tempfile.TemporaryDirectory() as cache:
             rows[candidate] = {state: run(candidate, cache) for state in ("cold", "warm")}
         cold, warm = rows[candidate]["cold"], rows[candidate]["warm"]
@@ -194,15 +192,42 @@ def main(chosen):
             )
         total = [sum(g["compile_s"] for g in part["graphs"].values()) for part in (cold, warm)]
         print(f"{'all':30}{total[0]:9.2f}{total[1]:9.2f}", flush=True)
-    engine = "theano" if os.environ.get("RAREBOOK_BACKEND") == "theano" else "pytensor"
     RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"linker-{engine}-{version}.json"
+    target = RESULTS / f"linker-{version}.json"
     record = {"python": platform.python_version(), "processors": os.cpu_count(), "candidates": rows}
     target.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def table():
+    """All results as one table in reStructuredText."""
+    header = ["PyTensor", "linker", "start", "cold", "warm", "sparse step", "feedback step"]
+    rows = []
+    for path in sorted(RESULTS.glob("linker-*.json"), reverse=True):
+        for candidate, figures in json.loads(path.read_text())["candidates"].items():
+            warm, graphs = figures["warm"], figures["warm"]["graphs"]
+            totals = [
+                sum(g["compile_s"] for g in figures[state]["graphs"].values())
+                for state in ("cold", "warm")
+            ]
+            steps = [graphs[f"{name}, Adam step"]["call_ms"] for name in STEPS]
+            rows.append(
+                [warm["version"], candidate, f"{warm['import_s']:.1f} s"]
+                + [f"{total:.0f} s" for total in totals]
+                + [f"{step:,.1f} ms" for step in steps]
+            )
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    rule = "  ".join("=" * width for width in widths)
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--measure"]:
         measure()
+    elif sys.argv[1:] == ["--table"]:
+        print(table())
     else:
-        main(sys.argv[1:] or list(CANDIDATES))
+        main()

@@ -27,7 +27,8 @@ class SGD:
     Example:
         >>> w = theano.shared(np.ones(2))
         >>> updates = SGD(0.1).updates([w], T.grad(T.sum(w**2), [w]), 0.1)
-        >>> theano.function([], [], updates=updates)(); w.get_value().tolist()
+        >>> _ = theano.function([], [], updates=updates)()
+        >>> w.get_value().tolist()
         [0.8, 0.8]
     """
 
