@@ -1,6 +1,7 @@
-"""Skips a notebook, with the reason, where its public data can neither be found nor fetched.
+"""Skips a notebook where its public data can neither be found nor fetched.
 
-A notebook names what it needs in its metadata: ``"rarebook": {"data": ["newsgroups"]}``.
+A notebook names what it needs in its metadata:
+``"rarebook": {"data": ["newsgroups"]}``.
 """
 
 import json
@@ -27,7 +28,11 @@ def missing(name):
 
 @cache
 def needs(path):
-    return json.loads(path.read_text("utf-8"))["metadata"].get("rarebook", {}).get("data", [])
+    return (
+        json.loads(path.read_text("utf-8"))["metadata"]
+        .get("rarebook", {})
+        .get("data", [])
+    )
 
 
 def pytest_collection_modifyitems(items):

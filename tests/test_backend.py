@@ -102,3 +102,12 @@ def test_neither_floor_imports_the_other():
             assert f"from rarebook.{other}" not in path.read_text("utf-8")
             if floor == "numeric":
                 assert "rarebook.backend" not in path.read_text("utf-8")
+
+
+def test_the_docstring_shows_the_measured_figures():
+    script = Path(__file__).parent.parent / "benchmarks" / "linker.py"
+    done = subprocess.run([sys.executable, script, "--table"], capture_output=True, text=True)
+    table = done.stdout.strip().splitlines()
+    assert len(table) > 4
+    docstring = [line.strip() for line in backend.__doc__.splitlines()]
+    assert [line.strip() for line in table] == [line for line in docstring if line in table]
