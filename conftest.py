@@ -1,18 +1,26 @@
-"""Skips a notebook where its public data can neither be found nor fetched.
-
-A notebook names what it needs in its metadata:
-``"rarebook": {"data": ["newsgroups"]}``.
-"""
+"""For all tests: random numbers, hypothesis, and notebooks whose data cannot be had."""
 
 import json
 import warnings
 from functools import cache
 
+import numpy as np
 import pytest
+from hypothesis import settings
 
 from rarebook.datasets import load_newsgroups
 
+# Derandomized: what fails on one machine fails on all. No deadline: the first example may compile.
+settings.register_profile("rarebook", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("rarebook")
+
+# A notebook names the data it needs in its metadata: "rarebook": {"data": ["newsgroups"]}
 LOADERS = {"newsgroups": lambda: load_newsgroups(n_features=1)}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
 
 
 @cache
@@ -28,11 +36,7 @@ def missing(name):
 
 @cache
 def needs(path):
-    return (
-        json.loads(path.read_text("utf-8"))["metadata"]
-        .get("rarebook", {})
-        .get("data", [])
-    )
+    return json.loads(path.read_text("utf-8"))["metadata"].get("rarebook", {}).get("data", [])
 
 
 def pytest_collection_modifyitems(items):
