@@ -243,7 +243,7 @@ BROKEN = {
         (CHAPTER, '"execution_count": 3', '"execution_count": 7', "order"),
         (CHAPTER, '"execution_count": 3', '"execution_count": null', "order"),
         (CHAPTER, '"stdout"', '"stderr"', "on stderr"),
-        (CHAPTER, '"5.3\\n"', '"/root/x"', "/root/"),
+        (CHAPTER, '"5.3\\n"', '"/home/x"', "/home/"),
         (CHAPTER, ', "nbval-check-output"', "", "without nbval"),
         (CHAPTER, '"raises-exception", ', "", "an error, tagged"),
         (CHAPTER, '"x = ..."', '""', "empty cell"),
