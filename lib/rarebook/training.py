@@ -110,6 +110,7 @@ def fit(
                 best, best_epoch = _values(network), epoch
             elif epoch - best_epoch >= patience:
                 break
+    bar.close()
     if patience is not None:
         _set_values(network, best)
     return records
