@@ -25,8 +25,8 @@ PyTensor  linker          start  cold   warm  sparse step  feedback step
 
 Without compilation a graph is ready at once, but these steps take 5 to 17 times as long with
 PyTensor 3.3, and 470 to 2,300 times as long with 3.0, which Python 3.11 gets. Numba's cache
-outlives the process, so that its wait comes once for a graph: a chapter's first run takes about two
-minutes, the next ones less than one. No C++ compiler is needed or looked for.
+outlives the process, so that its wait comes once for a graph; ``make notebooks`` prints how long
+each chapter takes. No C++ compiler is needed or looked for.
 
 **What Numba does not check.** Its loops do not compare an index with the array that it points
 into: a wrong one reads or writes foreign memory. So ids and labels are checked before they enter a

@@ -129,3 +129,11 @@ def test_an_error_in_the_middle_gives_the_arrays_back(rng):
         raise KeyError
     assert_same(values(net), before)
     net.output(np.ones((1, 2)))
+
+
+def test_what_the_function_sets_is_handed_back():
+    stand_in, variable = theano.shared(np.zeros(2)), theano.shared(np.ones(2))
+    with module.Compiled(None, [stand_in]).lend([variable]):
+        assert stand_in.get_value().tolist() == [1, 1]
+        stand_in.set_value(np.full(2, 5.0))  # a new array, as an update that is not in place makes
+    assert variable.get_value().tolist() == [5, 5]
