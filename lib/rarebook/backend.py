@@ -34,7 +34,9 @@ graph, sparse matrices by a type of our own (``rarebook.symbolic.layers.CheckedR
 ``structured_dot`` runs in the loops of ``rarebook.kernels``, which look at each index.
 """
 
+import hashlib
 import importlib
+import inspect
 import logging
 import os
 import warnings
@@ -67,53 +69,131 @@ T = importlib.import_module(f"{engine}.tensor")
 sparse = importlib.import_module(f"{engine}.sparse")
 
 if engine == "pytensor":
+    from pytensor.compile.mode import optdb
+    from pytensor.graph.basic import Apply
+    from pytensor.graph.op import Op
     from pytensor.graph.replace import clone_replace
+    from pytensor.graph.rewriting.basic import WalkingGraphRewriter, node_rewriter
     from pytensor.raise_op import Assert
     from pytensor.sparse import SparseTensorType as SparseType
 else:
     from theano import clone as clone_replace
+    from theano.compile import optdb
+    from theano.gof import Apply
+    from theano.gof import Op as _Op
+    from theano.gof import TopoOptimizer as WalkingGraphRewriter
+    from theano.gof import local_optimizer as node_rewriter
     from theano.sparse import SparseType
     from theano.tensor.opt import Assert
 
-__all__ = ["Assert", "SparseType", "T", "clone_replace", "engine", "sparse", "theano"]
+    class Op(_Op):
+        """Theano's Op under PyTensor's name for the gradient, ``pullback``."""
+
+        def L_op(self, inputs, outputs, gradients):
+            return self.pullback(inputs, outputs, gradients)
 
 
-def _register_kernels():
-    """Give PyTensor's ``structured_dot`` the checked loops of :mod:`rarebook.kernels`."""
-    import hashlib
-    import inspect
+__all__ = [
+    "Apply",
+    "Assert",
+    "Op",
+    "SparseType",
+    "T",
+    "clone_replace",
+    "engine",
+    "in_place_at_last",
+    "numba_kernel",
+    "sparse",
+    "theano",
+]
 
-    import numpy as np
+
+def in_place_at_last(op, in_place):
+    """Let ``in_place`` stand for ``op`` in a compiled graph, where no other node needs the input.
+
+    The Op that a user puts into a graph is the pure one; the engine decides where its input may be
+    overwritten, as it does for its own Ops.
+    """
+
+    @node_rewriter([op])
+    def rewrite(*arguments):  # Theano passes (node), PyTensor (graph, node)
+        node = arguments[-1]
+        return node.op == op and [in_place(*node.inputs)]
+
+    rewriter = WalkingGraphRewriter(rewrite, failure_callback=WalkingGraphRewriter.warn_inplace)
+    optdb.register(f"{op} in place", rewriter, "fast_run", "inplace", position=60)
+
+
+def numba_kernel(*op_types):
+    """Register how PyTensor's Numba linker computes Ops whose first input is a sparse matrix.
+
+    Decorates a function (op, node, compile) → a function of :mod:`rarebook.kernels`, or None for
+    what PyTensor does itself. Without it, the linker would call ``perform`` and cache nothing.
+    """
+
+    def register(build):
+        if engine == "pytensor":
+            for op_type in op_types:
+                _register(op_type, build)
+        return build
+
+    return register
+
+
+def _register(op_type, build):
     from pytensor.link.numba.dispatch.basic import (
         numba_funcify_and_cache_key,
         numba_njit,
         register_funcify_and_cache_key,
     )
-    from pytensor.sparse.math import StructuredDot
 
     from rarebook import kernels
 
-    pytensors_own = numba_funcify_and_cache_key.dispatch(StructuredDot)
-    version = hashlib.sha256(inspect.getsource(kernels).encode()).hexdigest()
+    pytensors_own = numba_funcify_and_cache_key.dispatch(op_type)
+    source = inspect.getsource(kernels)  # once it changes, what is cached on disk is out of date
 
-    @register_funcify_and_cache_key(StructuredDot)
-    def structured_dot(op, node, **kwargs):
-        X, W = node.inputs
-        if not isinstance(X.type, SparseType) or isinstance(W.type, SparseType) or W.ndim != 2:
+    @register_funcify_and_cache_key(op_type)
+    def funcify(op, node, **kwargs):
+        function = build(op, node, numba_njit)
+        if function is None:
             return pytensors_own(op, node, **kwargs)
-        loop = numba_njit(kernels.rows_dot if X.type.format == "csr" else kernels.columns_dot)
-        dtype = np.dtype(node.outputs[0].dtype)
 
         @numba_njit
-        def dot(X, W):
-            if X.shape[1] != W.shape[0]:
-                raise ValueError("structured_dot: X has not as many columns as W has rows")
-            product = np.zeros((X.shape[0], W.shape[1]), dtype)
-            loop(X.indptr, X.indices, X.data, np.ascontiguousarray(W), product)
-            return product
+        def run(S, *dense):
+            return function(S.shape[0], S.shape[1], S.indptr, S.indices, S.data, *dense)
 
-        return dot, f"{version} {X.type.format} {dtype}"
+        key = str([op, [variable.type for variable in node.inputs], source])
+        return run, hashlib.sha256(key.encode()).hexdigest()
+
+
+def _prepare_numba():
+    """Faster calls with sparse matrices, and :mod:`rarebook.kernels` for ``structured_dot``."""
+    import pytensor.link.numba.dispatch.sparse.variable as pytensors
+    from numba.extending import typeof_impl
+    from pytensor.sparse.math import StructuredDot
+    from scipy.sparse import csc_matrix, csr_matrix
+
+    known = {}
+
+    # PyTensor works out the type of each argument at each call, which takes 40 µs a matrix.
+    @typeof_impl.register(csc_matrix)
+    @typeof_impl.register(csr_matrix)
+    def typeof(matrix, context):
+        parts = matrix.data, matrix.indices, matrix.indptr
+        key = (matrix.format, *[(part.dtype, part.flags.num, part.ndim) for part in parts])
+        if key not in known:
+            known[key] = pytensors.typeof_cs_matrix(matrix, context)
+        return known[key]
+
+    @numba_kernel(StructuredDot)
+    def structured_dot(op, node, compile):
+        from rarebook import kernels
+
+        X, W = (variable.type for variable in node.inputs)
+        ours = isinstance(X, SparseType) and not isinstance(W, SparseType) and W.ndim == 2
+        if ours and X.dtype == W.dtype:
+            return kernels.sparse_dot(X.format, compile)
 
 
 if engine == "pytensor":
-    _register_kernels()
+    _prepare_numba()

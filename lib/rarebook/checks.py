@@ -167,6 +167,20 @@ def sparse_rows(argument, X, size, dtype, layout="csr"):
     return X
 
 
+def sparse_or_arrays(argument, X, size, dtype):
+    """``X`` as :func:`sparse_rows` gives it, or as checked arrays ``(indptr, indices, data)``."""
+    if not isinstance(X, tuple):
+        layout = "csc" if getattr(X, "format", None) == "csc" else "csr"
+        return sparse_rows(argument, X, size, dtype, layout)
+    if len(X) != 3:
+        refuse(argument, f"a tuple of {len(X)}", "(indptr, indices, data)")
+    indptr, indices, data = (np.asarray(part) for part in X)
+    if indices.size == 0:  # an empty list has no integer type
+        indices = indices.astype(np.int32)
+    compressed(argument, indptr, indices, data, size)
+    return indptr, indices, array(f"{argument}.data", data, (None,), dtype)
+
+
 def compressed(argument, indptr, indices, data, size, n_rows=None):
     """Refuse compressed rows (or columns) that could lead a loop outside an array of ``size``."""
     for name, part in [("indptr", indptr), ("indices", indices)]:

@@ -9,10 +9,11 @@ from tqdm import tqdm
 from rarebook import checks
 from rarebook.backend import T, theano
 from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
-from rarebook.symbolic.layers import Softmax
+from rarebook.symbolic.layers import Projection, Softmax, is_sparse
 from rarebook.symbolic.losses import nll
 from rarebook.symbolic.network import Network
 from rarebook.symbolic.optimizers import Adam
+from rarebook.symbolic.sparse_ops import RowGradient
 
 
 def fit(
@@ -131,15 +132,27 @@ def _step(network, loss, optimizer):
         y, rate = T.lvector("y"), T.dscalar("learning_rate")
         cost = loss(network[-1].prev.train_output, y)
         kept = [new for layer in network for new in layer.new_state()]
-        stand_ins, (cost, *kept) = with_stand_ins(network.variables, [cost, *kept])
+        h = network[1].train_output
+        stand_ins, (cost, h, *kept) = with_stand_ins(network.variables, [cost, h, *kept])
         params = stand_ins[: len(network.params)]
-        updates = optimizer.updates(params, T.grad(cost, params), rate)
+        X = network[0].output
+        if getattr(optimizer, "takes_row_gradients", False) and _projects_sparse(network):
+            G, *others = T.grad(cost, [h, *params[1:]])  # params[0] is the W of h = X W + b
+            grads = [RowGradient(X, G), *others]
+        else:
+            grads = T.grad(cost, params)
+        updates = optimizer.updates(params, grads, rate)
         state = [variable for variable, _ in updates if variable not in params]
         updates += zip(stand_ins[len(params) :], kept, strict=True)
         function = theano.function([network[0].output, y, rate], cost, updates=updates)
         return Compiled(function, stand_ins, state)
 
     return compiled(network, ("fit", loss, replace(optimizer, learning_rate=1.0)), build)
+
+
+def _projects_sparse(network):
+    """Whether the network begins with the product of a sparse matrix with weights."""
+    return is_sparse(network[0].output) and isinstance(network[1], Projection)
 
 
 def _values(network):

@@ -7,11 +7,10 @@ trained network predicts.
 Source: the post "Converting Theano to Numpy".
 """
 
-from itertools import pairwise
-
 import numpy as np
 
 from rarebook import checks
+from rarebook.numeric.sparse_ops import product
 
 
 class Layer:
@@ -76,16 +75,7 @@ class SparseInput(Input):
     """
 
     def __call__(self, X):
-        if not isinstance(X, tuple):
-            layout = "csc" if getattr(X, "format", None) == "csc" else "csr"
-            return checks.sparse_rows("X", X, self.size, self.dtype, layout)
-        if len(X) != 3:
-            checks.refuse("X", f"a tuple of {len(X)}", "(indptr, indices, data)")
-        indptr, indices, data = (np.asarray(part) for part in X)
-        if indices.size == 0:  # an empty list has no integer type
-            indices = indices.astype(np.int32)
-        checks.compressed("X", indptr, indices, data, self.size)
-        return indptr, indices, checks.array("X.data", data, (None,), self.dtype)
+        return checks.sparse_or_arrays("X", X, self.size, self.dtype)
 
 
 class Projection(Layer):
@@ -115,17 +105,8 @@ class Projection(Layer):
         self.params = self.W, self.bias
 
     def __call__(self, X):
-        rows = self.prev(X)
-        product = rows_dot(*rows, self.W) if isinstance(rows, tuple) else rows @ self.W
-        return product + self.bias
-
-
-def rows_dot(indptr, indices, data, W):
-    """Compressed sparse rows (B, N) times W (N, M), dense (B, M): nnz·M multiply-adds."""
-    product = np.zeros((len(indptr) - 1, W.shape[1]), W.dtype)
-    for row, (start, stop) in enumerate(pairwise(indptr)):
-        product[row] = data[start:stop] @ W[indices[start:stop]]
-    return product
+        dot = product if isinstance(self.prev, SparseInput) else np.matmul
+        return dot(self.prev(X), self.W) + self.bias
 
 
 class BatchNorm(Layer):

@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from rarebook import checks
-from rarebook.backend import SparseType, T, sparse, theano
+from rarebook.backend import SparseType, T, theano
+from rarebook.symbolic.sparse_ops import sparse_dot
 
 
 class Layer:
@@ -192,7 +193,7 @@ class Projection(Layer):
         self.params = self.W, self.bias
 
     def expression(self, x, training):
-        dot = sparse.structured_dot if is_sparse(x) else T.dot
+        dot = sparse_dot if is_sparse(x) else T.dot
         return dot(x, self.W) + self.bias
 
     def config(self):

@@ -3,7 +3,8 @@
 ``optimizer.updates(params, grads, learning_rate)`` returns pairs (shared variable, new value) for
 ``theano.function(…, updates=…)``: the parameters first, then the optimizer's own state. The
 learning rate is passed apart from the other settings, so that one compiled function serves them
-all.
+all. An optimizer that ``takes_row_gradients`` gets the gradient for the weights of a sparse product
+as a :class:`~rarebook.symbolic.sparse_ops.RowGradient`, the others a dense matrix.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,15 @@ import numpy as np
 
 from rarebook import checks
 from rarebook.backend import T, theano
+from rarebook.symbolic.sparse_ops import RowGradient, row_sparse_step
 
 
 @dataclass(frozen=True)
 class SGD:
     """W ← W - learning_rate · g.
+
+    A row of weights whose gradient is zero stays as it is. So where the gradient comes as a
+    :class:`~rarebook.symbolic.sparse_ops.RowGradient`, only the other rows are visited.
 
     Args:
         learning_rate: above 0.
@@ -33,6 +38,7 @@ class SGD:
     """
 
     learning_rate: float = 0.1
+    takes_row_gradients = True
 
     def __post_init__(self):
         checks.real_number("learning_rate", self.learning_rate, above=0)
@@ -40,9 +46,16 @@ class SGD:
     def updates(self, params, grads, learning_rate):
         """Pairs (parameter, new value); ``learning_rate`` is a Theano scalar or a number."""
         return [
-            (param, param - T.cast(learning_rate, param.dtype) * grad)
+            (param, self.step(param, grad, learning_rate))
             for param, grad in zip(params, grads, strict=True)
         ]
+
+    @staticmethod
+    def step(param, grad, learning_rate):
+        """The new value of one parameter."""
+        if isinstance(grad, RowGradient):
+            return row_sparse_step(param, *grad, learning_rate)
+        return param - T.cast(learning_rate, param.dtype) * grad
 
 
 @dataclass(frozen=True)
