@@ -164,11 +164,11 @@ def test_shapes_that_do_not_fit_are_refused(rng, mode):
 
 def test_operands_are_checked_when_the_expression_is_built():
     X, D = sparse.csr_matrix("X", dtype="float64"), T.dmatrix("D")
-    with pytest.raises(ValueError, match="^X: received .*; allowed: a sparse variable"):
+    with pytest.raises(ValueError, match=r"^X: received .*; allowed: a sparse variable"):
         sparse_dot(D, D)
-    with pytest.raises(ValueError, match="^the dense operand: received 1 dimensions"):
+    with pytest.raises(ValueError, match=r"^the dense operand: received 1 dimensions"):
         sparse_dot(X, T.dvector("d"))
-    with pytest.raises(ValueError, match="^X: received"):
+    with pytest.raises(ValueError, match=r"^X: received"):
         row_sparse_step(D, D, D, 0.1)
 
 
