@@ -1,0 +1,92 @@
+"""What the measurements share: the clock, the memory, the machine, and a process for each of them."""
+
+import ctypes
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def milliseconds(function, seconds=0.5, at_least=5):
+    """The median time of a call, after two calls that are not counted."""
+    function()
+    function()
+    times = []
+    while len(times) < at_least or (sum(times) < seconds and len(times) < 3000):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times))
+
+
+class Peak:
+    """Within the ``with``, reads this process's memory; ``bytes`` is the most above the start."""
+
+    def __enter__(self):
+        # Freed memory that the C library keeps would hide what is needed now.
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
+        self.process, self.bytes, self.running = psutil.Process(), 0, True
+        self.start = self.process.memory_info().rss
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def watch(self):
+        while self.running:
+            self.bytes = max(self.bytes, self.process.memory_info().rss - self.start)
+            time.sleep(0.001)
+
+    def __exit__(self, *error):
+        self.running = False
+        self.thread.join()
+
+
+def in_own_process(*arguments):
+    """The JSON that this script prints last when it is called with ``arguments``."""
+    command = [sys.executable, sys.argv[0], *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine(*packages):
+    """The processor, the number of cores, and the versions of Python and of ``packages``."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": versions,
+    }
+
+
+def processor():
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def write(name, record):
+    """Write the record to results/NAME.json, aside first and then renamed."""
+    RESULTS.mkdir(exist_ok=True)
+    aside = RESULTS / f".{name}.json"
+    aside.write_text(json.dumps(record, indent=1) + "\n")
+    aside.replace(RESULTS / f"{name}.json")
