@@ -69,7 +69,9 @@ def machine(*packages):
             versions[package] = None
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "date": time.strftime("%Y-%m-%d"),
         "versions": versions,
     }

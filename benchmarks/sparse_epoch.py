@@ -8,26 +8,19 @@ is the shortest of several epochs, for each size of batch; the memory is the mos
 held above what it held before the rows were built, read every millisecond of an epoch.
 """
 
-import ctypes
 import json
-import platform
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import scipy.sparse
+from measure import Peak, in_own_process, machine, write
 
-from rarebook.backend import theano
 from rarebook.symbolic.layers import Input, Projection, ReLU, Softmax, SparseInput
 from rarebook.symbolic.network import Network
 from rarebook.training import fit
 
-RESULTS = Path(__file__).parent / "results" / "sparse_epoch.json"
 BATCH_SIZES = (128, 512, 2048)
 EPOCHS = {"sparse": 15, "dense": 5}
 
@@ -42,26 +35,6 @@ def network(kind, n_features, seed):
     return Network([first, hidden, relu, logits, Softmax(logits)])
 
 
-class Peak:
-    """Within the ``with``, reads this process's memory; ``bytes`` is the most above the start."""
-
-    def __enter__(self):
-        self.process, self.bytes, self.running = psutil.Process(), 0, True
-        self.start = self.process.memory_info().rss
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
-
-    def watch(self):
-        while self.running:
-            self.bytes = max(self.bytes, self.process.memory_info().rss - self.start)
-            time.sleep(0.001)
-
-    def __exit__(self, *error):
-        self.running = False
-        self.thread.join()
-
-
 def measure(kind, folder):
     """Seconds and bytes of an epoch in this process."""
     X, y = scipy.sparse.load_npz(folder / "rows.npz"), np.load(folder / "labels.npy")
@@ -73,8 +46,6 @@ def measure(kind, folder):
         return fit(net, rows, labels, rng=np.random.default_rng(0), **settings)
 
     train(few, y[:300], epochs=1)
-    # Freed memory that the C library keeps would hide what the epoch needs.
-    getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
     with Peak() as peak:
         rows = build()
         train(rows, y, epochs=1, batch_size=BATCH_SIZES[1])
@@ -87,13 +58,7 @@ def measure(kind, folder):
 
 def both(folder):
     """The figures of both kinds, each from a fresh process."""
-    figures = {}
-    for kind in ("sparse", "dense"):
-        command = [sys.executable, __file__, folder, kind]
-        figures[kind] = json.loads(
-            subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
-        )
-    return figures
+    return {kind: in_own_process(folder, kind) for kind in ("sparse", "dense")}
 
 
 def main():
@@ -107,9 +72,7 @@ def main():
     for kind, figure in figures.items():
         times = "".join(f"{seconds:8.3f} s" for seconds in figure["seconds"].values())
         print(f"{kind:7}{times}{figure['bytes'] / 1e6:8.0f} MB")
-    RESULTS.parent.mkdir(exist_ok=True)
-    versions = {"python": platform.python_version(), "engine": theano.__version__}
-    RESULTS.write_text(json.dumps(versions | figures, indent=1) + "\n")
+    write("sparse_epoch", machine("pytensor", "numba") | figures)
 
 
 if __name__ == "__main__":

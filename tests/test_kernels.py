@@ -46,8 +46,8 @@ def test_many_cores_give_the_numbers_of_one(rng, products, format):
 @pytest.mark.parametrize("n", [1, 5, 1023, 5000])
 def test_the_parts_of_a_loop_over_columns_cover_every_row_once(rng, n, n_parts):
     S = sparse_matrix(rng, (n, 4), 0.5, "csc", "float64")
-    D, out = rng.normal(size=(4, 2)), np.zeros((n, 2))
-    kernels.columns_loop(n_parts, S.indptr, S.indices, S.data, 1.0, D, out)
+    D, out = rng.normal(size=(4, 2)), np.full((n, 2), np.nan)
+    kernels.columns_loop(n_parts, S.indptr, S.indices, S.data, 1.0, 0, D, out)
     np.testing.assert_allclose(out, S @ D)
 
 

@@ -24,7 +24,9 @@ def test_the_table_is_sound(table):
 
 def test_the_table_is_large_enough_and_has_a_long_tail(table):
     films = [dict(zip(table[0], row, strict=True)) for row in table[1:]]
-    sizes = {level: len({film[level] for film in films}) for level in ("genre", "subgenre", "theme")}
+    sizes = {
+        level: len({film[level] for film in films}) for level in ("genre", "subgenre", "theme")
+    }
     assert len(films) >= 600
     assert 10 <= sizes["genre"] <= 14 and sizes["subgenre"] >= 45 and sizes["theme"] >= 100
     keywords = [film["keywords"].split("|") for film in films]

@@ -38,11 +38,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: numba.set_num_threads(1))
 
 
-def rows_loop(n_parts, indptr, indices, data, alpha, D, out):
-    """Add alpha S D to ``out`` (n, M), S in compressed rows, D (K, M)."""
+def rows_loop(n_parts, indptr, indices, data, alpha, beta, D, out):
+    """Set ``out`` (n, M) to alpha S D + beta out, S in compressed rows, D (K, M); beta is 0 or 1."""
     for part in prange(n_parts):
         for row in range(part, out.shape[0], n_parts):
             target, entry, stop = out[row], indptr[row], indptr[row + 1]
+            if beta == 0:
+                for j in range(len(target)):
+                    target[j] = 0
             # Four entries at a time, so that the target is read and written a quarter as often.
             while entry + 4 <= stop:
                 a, b = D[indices[entry]], D[indices[entry + 1]]
@@ -59,8 +62,8 @@ def rows_loop(n_parts, indptr, indices, data, alpha, D, out):
                 entry += 1
 
 
-def columns_loop(n_parts, indptr, indices, data, alpha, D, out):
-    """Add alpha S D to ``out`` (n, M), S in compressed columns, D (K, M)."""
+def columns_loop(n_parts, indptr, indices, data, alpha, beta, D, out):
+    """Set ``out`` (n, M) to alpha S D + beta out, S in compressed columns, D (K, M)."""
     n, nnz = out.shape[0], indptr[-1]
     # A part has the rows from one bound to the next, which hold about as many entries as any other.
     bounds = np.zeros(n_parts + 1, np.int64)
@@ -78,6 +81,10 @@ def columns_loop(n_parts, indptr, indices, data, alpha, D, out):
                 part += 1
     for part in prange(n_parts):
         first, last = bounds[part], bounds[part + 1]
+        if beta == 0:
+            for row in range(first, last):
+                for j in range(out.shape[1]):
+                    out[row, j] = 0
         for column in range(len(indptr) - 1):
             a = D[column]
             for entry in range(indptr[column], indptr[column + 1]):
@@ -143,9 +150,9 @@ def sparse_dot(format, compile):
     def dot(n_rows, n_columns, indptr, indices, data, D):
         if n_columns != D.shape[0]:
             raise ValueError("sparse_dot: X has not as many columns as D has rows")
-        out = np.zeros((n_rows, D.shape[1]), D.dtype)
+        out = np.empty((n_rows, D.shape[1]), D.dtype)
         one, D = np.ones(1, D.dtype)[0], np.ascontiguousarray(D)
-        loop(n_rows, n_columns, indptr, indices, data, one, D, out)
+        loop(n_rows, n_columns, indptr, indices, data, one, 0, D, out)
         return out
 
     return compile(dot)
@@ -160,7 +167,7 @@ def add_sparse_dot(format, in_place, compile):
             raise ValueError("row_sparse_step: the shapes of W, X and G do not fit")
         out = W if in_place else W.copy()
         factor, D = alpha.item(), np.ascontiguousarray(D)
-        loop(n_rows, n_columns, indptr, indices, data, factor, D, out)
+        loop(n_rows, n_columns, indptr, indices, data, factor, 1, D, out)
         return out
 
     return compile(add)

@@ -14,7 +14,7 @@ import numpy as np
 
 from rarebook import checks
 from rarebook.backend import SparseType, T, theano
-from rarebook.symbolic.sparse_ops import sparse_dot
+from rarebook.symbolic.sparse_ops import aligned, sparse_dot
 
 
 class Layer:
@@ -188,7 +188,7 @@ class Projection(Layer):
         checks.generator("rng", rng)
         limit = np.sqrt(6 / (prev.size + self.size))
         W = rng.uniform(-limit, limit, size=(prev.size, self.size))
-        self.W = theano.shared(W.astype(self.dtype), "W")
+        self.W = theano.shared(aligned(W.astype(self.dtype)), "W", borrow=True)
         self.bias = theano.shared(np.zeros(self.size, self.dtype), "bias")
         self.params = self.W, self.bias
 

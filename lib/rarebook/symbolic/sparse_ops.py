@@ -90,6 +90,19 @@ def row_sparse_step(W, X, G, learning_rate):
     return AddSparseDot()(sparse.transpose(X), G, W, T.cast(-learning_rate, W.dtype))
 
 
+def aligned(array):
+    """A copy of the array whose first number starts a cache line, 64 bytes.
+
+    NumPy's large arrays start 16 bytes after one, so that each second vector register is loaded
+    from two lines: for rows gathered from weights, a fifth of the time.
+    """
+    room = np.empty(array.size + 64 // array.itemsize, array.dtype)
+    skip = -room.ctypes.data % 64 // array.itemsize
+    copy = room[skip : skip + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 class RowGradient(NamedTuple):
     """The gradient Xᵀ G for the weights of a product X W, as its factors: X (B, N), G (B, M)."""
 
