@@ -41,3 +41,85 @@ def label(axes, x, y, text, colour, **settings):
     """Write ``text`` in ``colour`` a little beside the point (x, y)."""
     settings = {"xytext": (6, 0), "va": "center"} | settings
     axes.annotate(text, (x, y), textcoords="offset points", color=colour, **settings)
+
+
+def draw_graph(axes, outputs, names=None):
+    """Draw the graph of Theano expressions: inputs on the left, one box for each operation.
+
+    Operations that only change the number of dimensions are left out.
+
+    Args:
+        axes: where to draw.
+        outputs: Theano variables; for a compiled function, ``function.maker.fgraph.outputs``.
+        names: {operation: what to call it}, where its own name is long.
+    """
+    names = names or {}
+    depth, edges, texts = {}, [], {}
+
+    def visit(variable):
+        node = variable.owner
+        if node is not None and type(node.op).__name__ in ("ExpandDims", "DimShuffle"):
+            return visit(node.inputs[0])
+        key = variable if node is None else node
+        if key not in depth:
+            before = [] if node is None else [visit(part) for part in node.inputs]
+            depth[key] = 1 + max((depth[other] for other in before), default=-1)
+            edges.extend((other, key) for other in dict.fromkeys(before))
+            texts[key] = _short(variable, names)
+        return key
+
+    for output in outputs:
+        visit(output)
+    for start, end in reversed(edges):  # an input stands right before its first use
+        if start not in {other for _, other in edges}:
+            depth[start] = min(depth[key] for other, key in edges if other is start) - 1
+    place = _places(depth, edges)
+    for start, end in edges:
+        bend = 0 if place[end][0] - place[start][0] == 1 else 0.35
+        bend *= 1 if place[start][1] < place[end][1] else -1  # around the other boxes
+        axes.annotate(
+            "",
+            place[end],
+            place[start],
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": GREY,
+                "shrinkA": 14,
+                "shrinkB": 18,
+                "connectionstyle": f"arc3,rad={bend}",
+            },
+        )
+    for key, (x, y) in place.items():
+        colour = BLUE if any(end is key for _, end in edges) else AMBER
+        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
+        axes.text(x, y, texts[key], ha="center", va="center", fontsize=9, bbox=box)
+    xs, ys = zip(*place.values(), strict=True)
+    axes.set_xlim(min(xs) - 0.6, max(xs) + 0.6)
+    axes.set_ylim(min(ys) - 0.7, max(ys) + 0.7)
+    axes.set_axis_off()
+
+
+def _places(depth, edges):
+    """(x, y) of each node: x is its depth, y near those that it comes from, one unit apart."""
+    place = {}
+    for column in sorted(set(depth.values())):
+        wanted = []
+        for key in (key for key in depth if depth[key] == column):
+            before = [place[start][1] for start, end in edges if end is key and start in place]
+            wanted.append((sum(before) / len(before) if before else -len(wanted), key))
+        last = float("inf")
+        for y, key in sorted(wanted, key=lambda pair: -pair[0]):
+            last = min(y, last - 1)
+            place[key] = column, last
+    return place
+
+
+def _short(variable, names):
+    """What stands in the box of a variable: the name of its operation, or its own."""
+    if variable.owner is None:
+        data = getattr(variable, "data", None)
+        return variable.name or (f"{float(data.reshape(-1)[0]):g}" if data is not None else "?")
+    op = variable.owner.op
+    op = getattr(op, "scalar_op", op)
+    name = type(op).__name__.lower().removeprefix("scalar")
+    return names.get(name, name)
