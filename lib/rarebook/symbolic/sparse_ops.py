@@ -121,7 +121,7 @@ def _operands(X, D, dtype=None):
     return X if X.dtype == dtype else sparse.cast(X, dtype), T.cast(D, dtype)
 
 
-class _SparseOp(Op):
+class SparseOp(Op):
     """What the Ops share: the inputs are S (n, K), then dense arrays; there is one output.
 
     A subclass has ``compiled(format, compile)``, a function of :mod:`rarebook.kernels`, and
@@ -148,7 +148,7 @@ def _compiled(op, format):
     return op.compiled(format, functools.partial(njit, fastmath={"contract", "nsz", "reassoc"}))
 
 
-class SparseDot(_SparseOp):
+class SparseDot(SparseOp):
     """S D, a new matrix (n, M); see :func:`sparse_dot`."""
 
     def make_node(self, S, D):
@@ -172,7 +172,7 @@ class SparseDot(_SparseOp):
         return S @ D
 
 
-class AddSparseDot(_SparseOp):
+class AddSparseDot(SparseOp):
     """W + alpha S D; see :func:`row_sparse_step`. ``in_place``: W itself is changed."""
 
     __props__ = ("in_place",)
@@ -200,7 +200,7 @@ class AddSparseDot(_SparseOp):
         return out
 
 
-class SampledDot(_SparseOp):
+class SampledDot(SparseOp):
     """G Dᵀ at the entries of S, a vector (nnz,) in their order."""
 
     def make_node(self, S, G, D):
