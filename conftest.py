@@ -1,5 +1,6 @@
 """For all tests: random numbers, hypothesis, and notebooks whose data cannot be had."""
 
+import importlib.util
 import json
 import warnings
 from functools import cache
@@ -13,6 +14,9 @@ from rarebook.datasets import load_newsgroups
 # Derandomized: what fails on one machine fails on all. No deadline: the first example may compile.
 settings.register_profile("rarebook", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("rarebook")
+
+# Classic Theano goes without Numba, and so without the module that needs it.
+collect_ignore = [] if importlib.util.find_spec("numba") else ["lib/rarebook/kernels.py"]
 
 # A notebook names the data it needs in its metadata: "rarebook": {"data": ["newsgroups"]}
 LOADERS = {"newsgroups": lambda: load_newsgroups(n_features=1)}

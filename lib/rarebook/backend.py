@@ -121,7 +121,11 @@ def in_place_at_last(op, in_place):
         return node.op == op and [in_place(*node.inputs)]
 
     rewriter = WalkingGraphRewriter(rewrite, failure_callback=WalkingGraphRewriter.warn_inplace)
-    optdb.register(f"{op} in place", rewriter, "fast_run", "inplace", position=60)
+    name, tags, position = f"{op} in place", ("fast_run", "inplace"), 60
+    if engine == "pytensor":
+        optdb.register(name, rewriter, *tags, position=position)
+    else:
+        optdb.register(name, rewriter, position, *tags)
 
 
 def numba_kernel(*op_types):
