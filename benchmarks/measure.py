@@ -1,4 +1,4 @@
-"""What the measurements share: the clock, the memory, the machine, and a process for each of them."""
+"""What the measurements share: the clock, the memory, the machine, a process for each of them."""
 
 import ctypes
 import json

@@ -2,11 +2,11 @@
 
     python benchmarks/sparse_cost.py      # prints the figures, writes results/sparse_cost.json
 
-256 rows of N columns into 64 units, in float32. *Forward* is X W, *step* is forward, gradient and a
-step of gradient descent in W. Four ways: ``dense``; ``sparse``, X in CSR with the dense gradient for
-W; ``rows``, X in CSR with the row-sparse step; ``columns``, the same with X in CSC. Each point has a
-process of its own. The memory is the most that the process held for X and a step, above what it held
-before; W itself is not in it.
+256 rows of N columns into 64 units, in float32. *Forward* is X W, *step* is forward, gradient and
+a step of gradient descent in W. Four ways: ``dense``; ``sparse``, X in CSR with the dense gradient
+for W; ``rows``, X in CSR with the row-sparse step; ``columns``, the same with X in CSC. Each point
+has a process of its own. The memory is the most that the process held for X and a step, above what
+it held before; W itself is not in it.
 """
 
 import json

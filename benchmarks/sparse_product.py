@@ -1,6 +1,6 @@
 """The sparse product and the training step on it, beside the peers that a reader would take.
 
-    python benchmarks/sparse_product.py      # prints the figures, writes results/sparse_product.json
+    python benchmarks/sparse_product.py    # prints the figures, writes results/sparse_product.json
 
 256 rows of 10,000 columns with 0.5% entries, into 256 units, in float32. *Forward* is X W. *Step*
 is forward, the gradient and a step of gradient descent in W, for the loss sum(G · X W). Each

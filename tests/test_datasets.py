@@ -47,7 +47,7 @@ def test_movies_is_what_the_docstring_says():
     m = load_movies()
     n, n_keywords = m.X.shape
     assert m.X.format == "csr" and m.X.dtype == np.float32 and m.X is m.data and m.Y is m.target
-    assert 0 < m.X.data.min() and m.X.data.max() == 1 and m.X.has_canonical_format
+    assert m.X.data.min() > 0 and m.X.data.max() == 1 and m.X.has_canonical_format
     assert m.Y.shape == (n, 3) and m.Y.dtype == m.years.dtype == np.int64
     assert len(m.films) == len(m.titles) == len(m.years) == n
     assert len(m.feature_names) == len(m.feature_kinds) == n_keywords
@@ -125,7 +125,7 @@ def test_sparse_classification(rng):
     d = make_sparse_classification(5000, 300, 4, rng=rng, n_entries=20, exponent=0.7)
     assert d.X.shape == (5000, 300) and d.X.dtype == np.float32 and d.X.format == "csr"
     assert set(d.X.data) == {1} and d.X.has_canonical_format
-    assert 1 <= d.X.getnnz(axis=1).min() and d.X.getnnz(axis=1).max() <= 20
+    assert d.X.getnnz(axis=1).min() >= 1 and d.X.getnnz(axis=1).max() <= 20
     logits = d.X @ d.coef
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(d.proba, p, rtol=1e-4)

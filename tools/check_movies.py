@@ -23,8 +23,11 @@ YEARS = range(1895, 2027)
 LEAST_KEYWORDS = 8
 # Words that say nothing about a film's labels or title.
 SMALL_WORDS = set(
-    "a an and at by film for from her his in into is it its me my no not of on one or story that "
-    "the their to us we what who with you your".split()
+    re.findall(
+        r"\w+",
+        "a an and at by film for from her his in into is it its me my no not of on one or story "
+        "that the their to us we what who with you your",
+    )
 )
 # Names that look like one name in two spellings and are two.
 TWO_NAMES = {

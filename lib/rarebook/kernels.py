@@ -39,7 +39,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def rows_loop(n_parts, indptr, indices, data, alpha, beta, D, out):
-    """Set ``out`` (n, M) to alpha S D + beta out, S in compressed rows, D (K, M); beta is 0 or 1."""
+    """Set ``out`` (n, M) to alpha S D + beta out, beta 0 or 1, S in compressed rows, D (K, M)."""
     for part in prange(n_parts):
         for row in range(part, out.shape[0], n_parts):
             target, entry, stop = out[row], indptr[row], indptr[row + 1]
@@ -63,7 +63,7 @@ def rows_loop(n_parts, indptr, indices, data, alpha, beta, D, out):
 
 
 def columns_loop(n_parts, indptr, indices, data, alpha, beta, D, out):
-    """Set ``out`` (n, M) to alpha S D + beta out, S in compressed columns, D (K, M)."""
+    """Set ``out`` (n, M) to alpha S D + beta out, beta 0 or 1, S in compressed columns."""
     n, nnz = out.shape[0], indptr[-1]
     # A part has the rows from one bound to the next, which hold about as many entries as any other.
     bounds = np.zeros(n_parts + 1, np.int64)

@@ -70,9 +70,9 @@ def draw_graph(axes, outputs, names=None):
 
     for output in outputs:
         visit(output)
-    for start, end in reversed(edges):  # an input stands right before its first use
-        if start not in {other for _, other in edges}:
-            depth[start] = min(depth[key] for other, key in edges if other is start) - 1
+    made = {end for _, end in edges}
+    for key in [key for key in depth if key not in made]:  # an input stands before its first use
+        depth[key] = min((depth[end] for start, end in edges if start is key), default=1) - 1
     place = _places(depth, edges)
     for start, end in edges:
         bend = 0 if place[end][0] - place[start][0] == 1 else 0.35
@@ -90,7 +90,7 @@ def draw_graph(axes, outputs, names=None):
             },
         )
     for key, (x, y) in place.items():
-        colour = BLUE if any(end is key for _, end in edges) else AMBER
+        colour = BLUE if key in made else AMBER
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
         axes.text(x, y, texts[key], ha="center", va="center", fontsize=9, bbox=box)
     xs, ys = zip(*place.values(), strict=True)
