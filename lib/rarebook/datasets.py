@@ -139,7 +139,7 @@ def load_movies(*, test_size=0.2, seed=0):
         feature_names=names,
         feature_kinds=np.array([name.split(":")[0] for name in names]),
         facts=facts,
-        DESCR=f"{n} films with {len(names)} keywords and a tree of {LEVELS} labels.",
+        DESCR=f"{n} films with {len(names)} keywords and a tree of genres, subgenres and themes.",
     )
 
 

@@ -52,7 +52,7 @@ def sparse_dot(X, D):
         >>> product(scipy.sparse.csr_matrix([[0.0, 2.0]]), [[1.0, 3.0], [10.0, 30.0]]).tolist()
         [[20.0, 60.0]]
     """
-    return SparseDot()(*_operands(X, D))
+    return SparseDot()(*_operands(X, "D", D))
 
 
 def row_sparse_step(W, X, G, learning_rate):
@@ -78,15 +78,15 @@ def row_sparse_step(W, X, G, learning_rate):
         >>> from rarebook.backend import theano
         >>> import scipy.sparse
         >>> W, X = theano.shared(np.ones((3, 2))), sparse.csr_matrix("X", dtype="float64")
-        >>> G = T.grad(T.sum(sparse_dot(X, W)), W)  # dense; below, its factors
-        >>> new_W = row_sparse_step(W, X, T.ones((X.shape[0], 2)), 0.5)
-        >>> step = theano.function([X], [], updates=[(W, new_W)])
+        >>> h = sparse_dot(X, W)
+        >>> G = T.grad(T.sum(h), h)
+        >>> step = theano.function([X], [], updates=[(W, row_sparse_step(W, X, G, 0.5))])
         >>> _ = step(scipy.sparse.csr_matrix([[0.0, 1.0, 0.0]]))
         >>> W.get_value().tolist()
         [[1.0, 1.0], [0.5, 0.5], [1.0, 1.0]]
     """
     W = T.as_tensor_variable(W)
-    X, G = _operands(X, G, W.dtype)
+    X, G = _operands(X, "G", G, W.dtype)
     return AddSparseDot()(sparse.transpose(X), G, W, T.cast(-learning_rate, W.dtype))
 
 
@@ -110,13 +110,13 @@ class RowGradient(NamedTuple):
     G: object
 
 
-def _operands(X, D, dtype=None):
-    """X and D as variables of one float type."""
+def _operands(X, name, D, dtype=None):
+    """X, sparse, and D, the dense argument ``name``, as variables of one float type."""
     if not isinstance(getattr(X, "type", None), SparseType):
         checks.refuse("X", repr(X), "a sparse variable")
     D = T.as_tensor_variable(D)
     if D.ndim != 2:
-        checks.refuse("the dense operand", f"{D.ndim} dimensions", "a matrix")
+        checks.refuse(name, f"{D.ndim} dimensions", "a matrix")
     dtype = dtype or str(np.result_type(X.dtype, D.dtype, "float32"))
     return X if X.dtype == dtype else sparse.cast(X, dtype), T.cast(D, dtype)
 
