@@ -1,10 +1,12 @@
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.metrics import log_loss
 
+from rarebook.backend import T
 from rarebook.symbolic.layers import Input, Projection, ReLU, Softmax, SparseInput
 from rarebook.symbolic.network import Network
 from rarebook.symbolic.optimizers import SGD, Adam
@@ -197,3 +199,53 @@ def test_the_order_of_empty_and_full_rows_is_kept_in_prediction(rng):
     whole = net.predict_proba(X)
     np.testing.assert_array_equal(net.predict_proba(X, batch_size=7), whole)
     np.testing.assert_array_equal(net.predict_proba(X[::-1]), whole[::-1])
+
+
+@pytest.mark.parametrize("format", ["csr", "csc"])
+def test_gradient_descent_on_sparse_rows_takes_the_steps_of_the_dense_one(data, format):
+    """With the weights of columns that no row has bit for bit as they were."""
+    X, y = data
+    X = scipy.sparse.csr_matrix(X.toarray() * (np.arange(N_COLUMNS) != 4))
+    trained = []
+    for first, rows in [
+        (SparseInput(N_COLUMNS, "float64", format), X),
+        (Input(N_COLUMNS, "float64"), X.toarray()),
+    ]:
+        net = classifier(np.random.default_rng(0), first, N_CLASSES)
+        start = values(net)
+        train(net, rows, y, epochs=3, optimizer=SGD(0.2))
+        trained.append(values(net))
+        np.testing.assert_array_equal(trained[-1][0][4], start[0][4])
+        assert (trained[-1][0] != start[0]).any(axis=1).sum() == N_COLUMNS - 1
+    for sparse, dense in zip(*trained, strict=True):
+        np.testing.assert_allclose(sparse, dense, rtol=1e-9, atol=1e-12)
+
+
+def test_an_optimizer_of_ones_own_gets_dense_gradients(data):
+    @dataclass(frozen=True)
+    class Sign:
+        learning_rate: float = 0.1
+
+        def updates(self, params, grads, learning_rate):
+            step = [T.switch(g > 0, 1, T.switch(g < 0, -1, 0)) for g in grads]
+            return [
+                (param, T.cast(param - learning_rate * sign, param.dtype))
+                for param, sign in zip(params, step, strict=True)
+            ]
+
+    net = network()
+    start = values(net)
+    train(net, *data, epochs=1, batch_size=N_ROWS, optimizer=Sign())
+    moved = np.abs(values(net)[0] - start[0])
+    np.testing.assert_allclose(moved[moved > 1e-6], 0.1, rtol=1e-4)
+
+
+def test_logistic_regression_on_sparse_rows(data):
+    """The projection is the layer that the loss is taken from."""
+    X, y = data
+    first = SparseInput(N_COLUMNS)
+    logits = Projection(first, N_CLASSES, np.random.default_rng(0))
+    net = Network([first, logits, Softmax(logits)])
+    records = train(net, X, y, epochs=20, optimizer=SGD(0.5))
+    assert records[-1]["loss"] < 0.6 * records[0]["loss"]
+    assert (net.predict(X) == y).mean() > 0.85
