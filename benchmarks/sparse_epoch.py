@@ -1,5 +1,7 @@
 """Time and memory of a training epoch on 20 newsgroups, with sparse and with dense input.
 
+``sparse`` and ``dense`` train with Adam; ``rows`` is sparse input with SGD and its row-sparse step.
+
     python benchmarks/sparse_epoch.py             # prints the figures, writes results/
     python benchmarks/sparse_epoch.py FOLDER      # as the chapter does, with rows.npz, labels.npy
 
@@ -19,16 +21,17 @@ from measure import Peak, in_own_process, machine, write
 
 from rarebook.symbolic.layers import Input, Projection, ReLU, Softmax, SparseInput
 from rarebook.symbolic.network import Network
+from rarebook.symbolic.optimizers import SGD, Adam
 from rarebook.training import fit
 
 BATCH_SIZES = (128, 512, 2048)
-EPOCHS = {"sparse": 15, "dense": 5}
+EPOCHS = {"sparse": 15, "dense": 5, "rows": 15}
 
 
 def network(kind, n_features, seed):
     """A hidden layer of 64 units and a softmax over the twenty groups."""
     rng = np.random.default_rng(seed)
-    first = {"sparse": SparseInput, "dense": Input}[kind](n_features)
+    first = (Input if kind == "dense" else SparseInput)(n_features)
     hidden = Projection(first, 64, rng)
     relu = ReLU(hidden)
     logits = Projection(relu, 20, rng)
@@ -38,12 +41,14 @@ def network(kind, n_features, seed):
 def measure(kind, folder):
     """Seconds and bytes of an epoch in this process."""
     X, y = scipy.sparse.load_npz(folder / "rows.npz"), np.load(folder / "labels.npy")
-    build = X.copy if kind == "sparse" else X.toarray
-    few = X[:300] if kind == "sparse" else X[:300].toarray()
+    build = X.toarray if kind == "dense" else X.copy
+    few = X[:300].toarray() if kind == "dense" else X[:300]
+    optimizer = SGD(0.5) if kind == "rows" else Adam()
 
     def train(rows, labels, **settings):
         net = network(kind, X.shape[1], seed=0)
-        return fit(net, rows, labels, rng=np.random.default_rng(0), **settings)
+        rng = np.random.default_rng(0)
+        return fit(net, rows, labels, rng=rng, optimizer=optimizer, **settings)
 
     train(few, y[:300], epochs=1)
     with Peak() as peak:
@@ -56,9 +61,9 @@ def measure(kind, folder):
     return {"bytes": peak.bytes, "seconds": seconds}
 
 
-def both(folder):
-    """The figures of both kinds, each from a fresh process."""
-    return {kind: in_own_process(folder, kind) for kind in ("sparse", "dense")}
+def figures_of(kinds, folder):
+    """The figures of each kind, from a fresh process."""
+    return {kind: in_own_process(folder, kind) for kind in kinds}
 
 
 def main():
@@ -68,7 +73,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         scipy.sparse.save_npz(Path(folder, "rows.npz"), data.X_train)
         np.save(Path(folder, "labels.npy"), data.y_train)
-        figures = both(folder)
+        figures = figures_of(EPOCHS, folder)
     for kind, figure in figures.items():
         times = "".join(f"{seconds:8.3f} s" for seconds in figure["seconds"].values())
         print(f"{kind:7}{times}{figure['bytes'] / 1e6:8.0f} MB")
@@ -79,6 +84,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     elif len(sys.argv) == 2:
-        print(json.dumps(both(sys.argv[1])))
+        print(json.dumps(figures_of(("sparse", "dense"), sys.argv[1])))
     else:
         print(json.dumps(measure(sys.argv[2], Path(sys.argv[1]))))
