@@ -34,7 +34,7 @@ def data():
     return X, W, G, 1e-6
 
 
-def rarebook():
+def rarebook(linker=None):
     """The library's Op and its row-sparse step, in functions that PyTensor compiles."""
     from rarebook.backend import T, theano
     from rarebook.symbolic.layers import SparseInput
@@ -45,9 +45,15 @@ def rarebook():
     weights = theano.shared(aligned(W), borrow=True)  # as a Projection holds them
     h = sparse_dot(x, weights)
     new = row_sparse_step(weights, x, T.grad(T.sum(h * g), h), rate)
-    forward = theano.function([x], h)
-    step = theano.function([x, g], T.sum(h * g), updates=[(weights, new)])
+    mode = linker and theano.compile.Mode(linker=linker, optimizer="fast_run")
+    forward = theano.function([x], h, mode=mode)
+    step = theano.function([x, g], T.sum(h * g), updates=[(weights, new)], mode=mode)
     return {"forward": lambda: forward(X), "step": lambda: step(X, G)}
+
+
+def rarebook_perform():
+    """The same under a linker that compiles nothing and calls each Op's ``perform``."""
+    return rarebook(linker="cvm")
 
 
 def pytensor():
@@ -151,7 +157,7 @@ def floor():
     }
 
 
-CONTENDERS = [rarebook, torch_csr, torch_bag, pytensor, scipy_numpy, numpy_dense]
+CONTENDERS = [rarebook, rarebook_perform, torch_csr, torch_bag, pytensor, scipy_numpy, numpy_dense]
 
 
 def main():
@@ -171,10 +177,10 @@ def main():
         }
         for name in names
     }
-    print(f"{'':14}{'forward ms':>12}{'step ms':>12}")
+    print(f"{'':18}{'forward ms':>12}{'step ms':>12}")
     for name, figures in median.items():
         print(
-            f"{name:14}" + "".join(f"{figures.get(k, np.nan):12.3f}" for k in ("forward", "step"))
+            f"{name:18}" + "".join(f"{figures.get(k, np.nan):12.3f}" for k in ("forward", "step"))
         )
     ratios = {}
     for what, peer in [("forward", "torch_csr"), ("step", "torch_bag"), ("forward", "floor")]:
