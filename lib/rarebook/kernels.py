@@ -23,8 +23,8 @@ from numba import prange
 WORTH_THREADS = 1 << 19
 
 # How long a thread of GNU's OpenMP spins for more work before it sleeps. By default it spins for
-# milliseconds, on the core that the next dense product wants: on two cores, a sparse and a dense
-# product in turn took 8 ms instead of 1. With less than this, each loop waits for cores to wake up.
+# milliseconds, on the core that the next dense product wants; with less than this, each loop waits
+# for cores to wake up. benchmarks/sparse_tuning.py measures it.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 # numba.get_num_threads, under the name that it has in compiled code: a function that calls the

@@ -94,7 +94,7 @@ def aligned(array):
     """A copy of the array whose first number starts a cache line, 64 bytes.
 
     NumPy's large arrays start 16 bytes after one, so that each second vector register is loaded
-    from two lines: for rows gathered from weights, a fifth of the time.
+    from two lines. What that costs is measured in benchmarks/sparse_tuning.py.
     """
     room = np.empty(array.size + 64 // array.itemsize, array.dtype)
     skip = -room.ctypes.data % 64 // array.itemsize
