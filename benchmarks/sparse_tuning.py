@@ -1,10 +1,10 @@
-"""What two settings of the sparse product are worth: aligned weights, and threads that spin briefly.
+"""What two settings of the sparse product are worth: aligned weights, threads that spin briefly.
 
     python benchmarks/sparse_tuning.py       # prints the figures, writes results/sparse_tuning.json
 
 The product is that of ``sparse_product.py``. *Aligned* weights start on a cache line, *plain* ones
-where NumPy puts them, 16 bytes after one. *Turns* is the sparse product and a dense one of 512 × 256
-by 256 × 512 after the other, with the threads of GNU's OpenMP spinning as :mod:`rarebook.kernels`
+where NumPy puts them, 16 bytes after one. *Turns* is the sparse product and a dense one, 512 × 256
+by 256 × 512, after the other, with the threads of GNU's OpenMP spinning as :mod:`rarebook.kernels`
 sets it, and as long as they do by default. Each figure is the median of five processes.
 """
 
