@@ -249,3 +249,22 @@ def test_logistic_regression_on_sparse_rows(data):
     records = train(net, X, y, epochs=20, optimizer=SGD(0.5))
     assert records[-1]["loss"] < 0.6 * records[0]["loss"]
     assert (net.predict(X) == y).mean() > 0.85
+
+
+def test_a_layer_derived_from_a_projection_gets_its_own_gradient(data):
+    class Doubled(Projection):
+        def expression(self, x, training):
+            return 2 * super().expression(x, training)
+
+    X, y = data
+    trained = []
+    for first, rows in [
+        (SparseInput(N_COLUMNS, "float64"), X),
+        (Input(N_COLUMNS, "float64"), X.toarray()),
+    ]:
+        logits = Doubled(first, N_CLASSES, np.random.default_rng(0))
+        net = Network([first, logits, Softmax(logits)])
+        train(net, rows, y, epochs=2, optimizer=SGD(0.1))
+        trained.append(values(net))
+    for sparse, dense in zip(*trained, strict=True):
+        np.testing.assert_allclose(sparse, dense, rtol=1e-9, atol=1e-12)

@@ -179,7 +179,7 @@ def _prepare_numba():
 
     known = {}
 
-    # PyTensor works out the type of each argument at each call, which takes 40 µs a matrix.
+    # PyTensor works out the type of each argument anew at each call, in Python.
     @typeof_impl.register(csc_matrix)
     @typeof_impl.register(csr_matrix)
     def typeof(matrix, context):

@@ -5,7 +5,7 @@ enough to do. Each row of the result belongs to one part, which goes through the
 order, so the numbers do not depend on how many cores there are.
 
 Numba compiles a loop as it stands, without comparing an index with the array that it points into.
-So :func:`checked` looks at all indices before the loop, in a hundredth of the loop's time.
+So :func:`checked` looks at all indices before the loop.
 
 ``sparse_dot``, ``add_sparse_dot`` and ``sampled_dot`` return the compiled functions. They take
 Numba's decorator as ``compile``, since PyTensor has one of its own. The Ops that call them are in
@@ -18,8 +18,7 @@ import numba
 import numpy as np
 from numba import prange
 
-# Multiply-adds from which a second core helps: 30 µs of one core's work, as long as it takes to
-# wake the others.
+# Multiply-adds from which a second core helps; one core is done with fewer before another is awake.
 WORTH_THREADS = 1 << 19
 
 # How long a thread of GNU's OpenMP spins for more work before it sleeps. By default it spins for

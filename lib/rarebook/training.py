@@ -151,8 +151,8 @@ def _step(network, loss, optimizer):
 
 
 def _projects_sparse(network):
-    """Whether the network begins with the product of a sparse matrix with weights."""
-    return is_sparse(network[0].output) and isinstance(network[1], Projection)
+    """Whether the network begins with X W + b for a sparse X; a subclass may differ."""
+    return is_sparse(network[0].output) and type(network[1]) is Projection
 
 
 def _values(network):
