@@ -93,6 +93,7 @@ def test_a_small_table_passes():
         (0, 5, "maker:a-b|place:hills|plot:flood", "repeats 'hill'"),
         (0, 5, "maker:a-b|place:farm|plot:lost-sibling", "repeats 'siblings'"),
         (0, 5, "maker:a-b|place:farm|plot:family-feud", "repeats 'family'"),
+        (0, 5, "maker:a-b|place:farm|plot:siblinghood", "repeats 'siblings'"),
         (0, 5, "maker:a-b|place:farm|plot:farm", "farm: under place and plot"),
         (0, 5, "maker:b-a|place:farm|plot:flood", "a-b and b-a: one name?"),
         (0, 5, "maker:a-b|place:farms|plot:flood", "farm and farms: one name?"),
