@@ -28,6 +28,21 @@ def milliseconds(function, seconds=0.5, at_least=5):
     return 1e3 * float(np.median(times))
 
 
+def bandwidth(n_bytes=1 << 28):
+    """Bytes that all cores together read from an array of ``n_bytes`` in a millisecond."""
+    from numba import njit, prange
+
+    @njit(parallel=True, fastmath=True)
+    def read(array):
+        total = np.float32(0)
+        for i in prange(array.size):
+            total += array[i]
+        return total
+
+    array = np.ones(n_bytes // 4, np.float32)
+    return array.nbytes / milliseconds(lambda: read(array))
+
+
 class Peak:
     """Within the ``with``, reads this process's memory; ``bytes`` is the most above the start."""
 

@@ -66,6 +66,7 @@ except ModuleNotFoundError as error:
         name=engine,
     ) from None
 T = importlib.import_module(f"{engine}.tensor")
+softplus = T.softplus if engine == "pytensor" else T.nnet.softplus
 sparse = importlib.import_module(f"{engine}.sparse")
 
 if engine == "pytensor":
@@ -103,25 +104,29 @@ __all__ = [
     "engine",
     "in_place_at_last",
     "numba_kernel",
+    "softplus",
     "sparse",
     "theano",
 ]
 
 
-def in_place_at_last(op, in_place):
-    """Let ``in_place`` stand for ``op`` in a compiled graph, where no other node needs the input.
+def in_place_at_last(op_type):
+    """Let ``op_type(in_place=True)`` stand for an Op in a compiled graph, where nothing forbids it.
 
     The Op that a user puts into a graph is the pure one; the engine decides where its input may be
-    overwritten, as it does for its own Ops.
+    overwritten, as it does for its own Ops: where no other node needs it afterwards.
     """
 
-    @node_rewriter([op])
+    @node_rewriter([op_type])
     def rewrite(*arguments):  # Theano passes (node), PyTensor (graph, node)
         node = arguments[-1]
-        return node.op == op and [in_place(*node.inputs)]
+        if not isinstance(node.op, op_type) or node.op.in_place:
+            return False
+        settings = {name: getattr(node.op, name) for name in node.op.__props__}
+        return op_type(**settings | {"in_place": True})(*node.inputs, return_list=True)
 
     rewriter = WalkingGraphRewriter(rewrite, failure_callback=WalkingGraphRewriter.warn_inplace)
-    name, tags, position = f"{op} in place", ("fast_run", "inplace"), 60
+    name, tags, position = f"{op_type.__name__} in place", ("fast_run", "inplace"), 60
     if engine == "pytensor":
         optdb.register(name, rewriter, *tags, position=position)
     else:
@@ -129,10 +134,12 @@ def in_place_at_last(op, in_place):
 
 
 def numba_kernel(*op_types):
-    """Register how PyTensor's Numba linker computes Ops whose first input is a sparse matrix.
+    """Register how PyTensor's Numba linker computes Ops of the library.
 
-    Decorates a function (op, node, compile) → a function of :mod:`rarebook.kernels`, or None for
-    what PyTensor does itself. Without it, the linker would call ``perform`` and cache nothing.
+    Decorates a function (op, node, compile) → a compiled function of the node's inputs, or None for
+    what PyTensor does itself. A sparse matrix, if there is one, is the first input, and is handed
+    over as rows, columns and its three arrays. Without this, the linker would call ``perform`` and
+    cache nothing.
     """
 
     def register(build):
@@ -151,10 +158,11 @@ def _register(op_type, build):
         register_funcify_and_cache_key,
     )
 
-    from rarebook import kernels
+    from rarebook import kernels, row_kernels
 
     pytensors_own = numba_funcify_and_cache_key.dispatch(op_type)
-    source = inspect.getsource(kernels)  # once it changes, what is cached on disk is out of date
+    # Once the source changes, what is cached on disk is out of date.
+    source = inspect.getsource(kernels) + inspect.getsource(row_kernels)
 
     @register_funcify_and_cache_key(op_type)
     def funcify(op, node, **kwargs):
@@ -162,9 +170,17 @@ def _register(op_type, build):
         if function is None:
             return pytensors_own(op, node, **kwargs)
 
-        @numba_njit
-        def run(S, *dense):
-            return function(S.shape[0], S.shape[1], S.indptr, S.indices, S.data, *dense)
+        if isinstance(node.inputs[0].type, SparseType):
+
+            @numba_njit
+            def run(S, *dense):
+                return function(S.shape[0], S.shape[1], S.indptr, S.indices, S.data, *dense)
+
+        else:
+
+            @numba_njit
+            def run(*dense):
+                return function(*dense)
 
         key = str([op, [variable.type for variable in node.inputs], source])
         return run, hashlib.sha256(key.encode()).hexdigest()

@@ -218,6 +218,51 @@ def ids(argument, values, size):
     return values
 
 
+def id_array(argument, values, size, ndim=None):
+    """Integer ids of any shape (or ``ndim`` dimensions), each at least 0 and below ``size``.
+
+    ``size`` may be infinite, for ids of no table in particular.
+    """
+    try:
+        values = np.asarray(values)
+    except ValueError:
+        refuse(argument, "rows of different lengths", "integers; pad_sequences makes one shape")
+    if values.size == 0 and values.dtype.kind == "f":  # an empty list has no integer type
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "iu":
+        refuse(argument, f"the type {values.dtype}", "integers")
+    if ndim is not None and values.ndim != ndim:
+        refuse(argument, f"shape {values.shape}", f"{ndim} dimensions")
+    if size == np.inf and values.size and values.min() < 0:
+        refuse(argument, f"the id {values.min()}", "ids of at least 0")
+    return values if size == np.inf else ids(argument, values, size)
+
+
+def bags(argument, X, size):
+    """Padded ids (B, L) int64 of a table with ``size`` rows, from a matrix or a list of lists."""
+    if is_sparse(X):
+        refuse(argument, "a sparse matrix", "integers (B, L), as pad_sequences makes them")
+    return id_array(argument, X, size, ndim=2).astype(np.int64, copy=False)
+
+
+def offsets(argument, values, n):
+    """Integer offsets (B + 1,) that rise from 0 to ``n``."""
+    values = id_array(argument, values, np.inf, ndim=1)
+    if not len(values) or values[0] != 0 or values[-1] != n or (np.diff(values) < 0).any():
+        refuse(argument, f"{values[:1]} to {values[-1:]}", f"offsets that rise from 0 to {n}")
+    return values
+
+
+def bag_weights(weights, ids, mode, dtype):
+    """The weights of bags, one an id, as ``dtype``; ones for None. Those of a mean are not < 0."""
+    if weights is None:
+        return np.ones(ids.shape, dtype)
+    weights = array("weights", weights, ids.shape, np.dtype(dtype))
+    if mode == "mean" and weights.size and weights.min() < 0:
+        refuse("weights", f"{weights.min():g} for a mean", "weights of at least 0")
+    return weights
+
+
 def labels(argument, y, n_rows, n_classes):
     """``y`` as int64 labels (``n_rows``,), each in 0 … ``n_classes`` - 1."""
     y = np.asarray(y)

@@ -7,13 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from rarebook import checks
-from rarebook.backend import T, theano
+from rarebook.backend import T, clone_replace, theano
 from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
-from rarebook.symbolic.layers import Projection, Softmax, is_sparse
+from rarebook.symbolic.layers import Softmax
 from rarebook.symbolic.losses import nll
 from rarebook.symbolic.network import Network
-from rarebook.symbolic.optimizers import Adam
-from rarebook.symbolic.sparse_ops import RowGradient
+from rarebook.symbolic.optimizers import Adam, Optimizer
+from rarebook.update_rules import RowGradient
 
 
 def fit(
@@ -28,6 +28,7 @@ def fit(
     batch_size=100,
     valid=None,
     patience=None,
+    row_gradients=None,
     progress=None,
 ):
     """Train a network in place and return one record an epoch.
@@ -49,6 +50,9 @@ def fit(
         valid: (X, y) held out; their loss and accuracy enter the records.
         patience: stop after this many epochs without a lower ``valid_nll``, and set the network
             back to its best epoch. Needs ``valid``. None: train to the end.
+        row_gradients: whether the optimizer gets the gradient for W of the first layer, where that
+            reads sparse rows or bags, as a RowGradient; then a step costs the same whatever N is.
+            None: only where the result is that of the dense form.
         progress: whether to show a bar. None: only where standard error is a terminal.
 
     Returns:
@@ -69,6 +73,8 @@ def fit(
     optimizer = Adam() if optimizer is None else optimizer
     if not hasattr(optimizer, "updates") or not is_dataclass(optimizer):
         checks.refuse("optimizer", repr(optimizer), "an optimizer such as SGD() or Adam()")
+    if row_gradients not in (None, True, False):
+        checks.refuse("row_gradients", repr(row_gradients), "None, True or False")
     if not callable(loss):
         checks.refuse("loss", repr(loss), "a function (logits, y), such as nll")
     epochs = checks.whole_number("epochs", epochs, 1)
@@ -82,7 +88,7 @@ def fit(
         if valid is None:
             checks.refuse("patience", repr(patience), "None, unless valid is given")
 
-    step = _step(network, loss, optimizer)
+    step = _step(network, loss, optimizer, row_gradients)
     holders = network.variables + step.new_state()
     start = best = _values(network)
     best_epoch, records = 0, []
@@ -91,9 +97,10 @@ def fit(
     )
     for epoch in bar:
         began, total, order = time.perf_counter(), 0.0, rng.permutation(len(y))
-        with step.lend(holders) as function:
+        with step.lend(holders) as (function, finish):
             for batch in np.split(order, range(batch_size, len(y), batch_size)):
                 total += len(batch) * float(function(X[batch], y[batch], optimizer.learning_rate))
+            finish()
         record = {"epoch": epoch, "loss": total / len(y), "seconds": time.perf_counter() - began}
         if not np.isfinite(total):
             _set_values(network, start)
@@ -125,34 +132,52 @@ def _rows(network, X_name, y_name, X, y):
     return X, checks.labels(y_name, y, X.shape[0], network[-1].size)
 
 
-def _step(network, loss, optimizer):
-    """The compiled training step for networks of this shape, this loss and this optimizer."""
+def _step(network, loss, optimizer, row_gradients):
+    """The compiled training step for networks of this shape, this loss and this optimizer.
+
+    Its function is a pair: the step, and what brings rows up to date at the end of an epoch.
+    """
+    ours = isinstance(optimizer, Optimizer)
+    sparse_first = network[1].rows_read(network[0].output) is not None
+    by_rows = ours and sparse_first and row_gradients is not False
+    if row_gradients is None:
+        by_rows = by_rows and optimizer.rows_equal_dense
+    if row_gradients and not by_rows:
+        received = f"True with {network[1]} and {getattr(optimizer, 'name', optimizer)}"
+        checks.refuse("row_gradients", received, "None or False here")
+    if ours and optimizer.defers and not by_rows:
+        allowed = "one that does not wait, unless row gradients reach it"
+        checks.refuse("optimizer", optimizer.name, allowed)
 
     def build():
         y, rate = T.lvector("y"), T.dscalar("learning_rate")
         cost = loss(network[-1].prev.train_output, y)
         kept = [new for layer in network for new in layer.new_state()]
-        h = network[1].train_output
+        h, S = network[1].train_output, network[1].rows_read(network[0].output)
         stand_ins, (cost, h, *kept) = with_stand_ins(network.variables, [cost, h, *kept])
-        params = stand_ins[: len(network.params)]
-        X = network[0].output
-        if getattr(optimizer, "takes_row_gradients", False) and _projects_sparse(network):
-            G, *others = T.grad(cost, [h, *params[1:]])  # params[0] is the W of h = X W + b
-            grads = [RowGradient(X, G), *others]
+        params, finish = stand_ins[: len(network.params)], lambda: None
+        if by_rows:
+            W, *params = params
+            start = optimizer.init(W)
+            now, state = optimizer.catch_up(W, start, S)
+            if optimizer.defers:
+                cost, h, *kept = clone_replace([cost, h, *kept], replace={W: now})
+            G, *grads = T.grad(cost, [h, *params])
+            after = optimizer.step(now, state, RowGradient(S, G), rate)
+            pairs = optimizer.pairs(W, start, *after)
+            pairs += optimizer.without_waiting.updates(params, grads, rate)
+            if optimizer.defers:
+                at_the_end = optimizer.pairs(W, start, *optimizer.catch_up(W, start))
+                finish = theano.function([], [], updates=at_the_end)
         else:
-            grads = T.grad(cost, params)
-        updates = optimizer.updates(params, grads, rate)
-        state = [variable for variable, _ in updates if variable not in params]
-        updates += zip(stand_ins[len(params) :], kept, strict=True)
-        function = theano.function([network[0].output, y, rate], cost, updates=updates)
-        return Compiled(function, stand_ins, state)
+            pairs = optimizer.updates(params, T.grad(cost, params), rate)
+        state = [variable for variable, _ in pairs if variable not in stand_ins]
+        pairs += zip(stand_ins[len(network.params) :], kept, strict=True)
+        function = theano.function([network[0].output, y, rate], cost, updates=pairs)
+        return Compiled((function, finish), stand_ins, state)
 
-    return compiled(network, ("fit", loss, replace(optimizer, learning_rate=1.0)), build)
-
-
-def _projects_sparse(network):
-    """Whether the network begins with X W + b for a sparse X; a subclass may differ."""
-    return is_sparse(network[0].output) and type(network[1]) is Projection
+    settings = replace(optimizer, learning_rate=1e-6)
+    return compiled(network, ("fit", loss, settings, by_rows), build)
 
 
 def _values(network):

@@ -16,19 +16,24 @@ from rarebook.numeric.sparse_ops import product
 class Layer:
     """One step of a network. ``prev`` is the layer it stands on, None for an input.
 
-    Calling a layer with rows X returns its output for these rows, an array (B, ``size``). One that
-    ``takes_sparse`` may stand on a SparseInput.
+    Calling a layer with rows X returns its output for these rows, an array (B, ``size``). ``takes``
+    says what it may stand on, ``gives`` what it gives: dense rows, sparse rows, or ids.
     """
 
     prev = None
     params = ()
-    takes_sparse = False
+    takes = ("dense",)
+    gives = "dense"
 
     def __init__(self, prev, name=None):
         if not isinstance(prev, Layer):
             checks.refuse("prev", repr(prev), "a layer of this floor")
-        if isinstance(prev, SparseInput) and not self.takes_sparse:
-            checks.refuse("prev", "SparseInput", "a layer with dense output, such as a Projection")
+        if prev.gives not in self.takes:
+            allowed = {
+                "dense": "a layer with dense output, such as a Projection",
+                "ids": "a BagInput",
+            }
+            checks.refuse("prev", type(prev).__name__, allowed[self.takes[0]])
         self.prev, self.name = prev, name
         self.size, self.dtype = prev.size, prev.dtype
 
@@ -74,6 +79,8 @@ class SparseInput(Input):
     ``ValueError`` for a dense array, another width, an index outside, values that are not finite.
     """
 
+    gives = "sparse"
+
     def __call__(self, X):
         return checks.sparse_or_arrays("X", X, self.size, self.dtype)
 
@@ -95,7 +102,7 @@ class Projection(Layer):
         [[51.0, 63.0]]
     """
 
-    takes_sparse = True
+    takes = ("dense", "sparse")
 
     def __init__(self, prev, W, bias, name=None):
         super().__init__(prev, name)

@@ -22,19 +22,25 @@ class Layer:
 
     A subclass defines ``expression(x, training)``. Its ``params`` are the shared variables that
     training adjusts; its ``state`` are those that a training step sets to ``new_state()``, as for
-    a running mean. One that ``takes_sparse`` may stand on a SparseInput.
+    a running mean. ``takes`` says what it may stand on,
+    ``gives`` what it gives: dense rows, sparse rows, or ids.
     """
 
     prev = None
     params = ()
     state = ()
-    takes_sparse = False
+    takes = ("dense",)
+    gives = "dense"
 
     def __init__(self, prev, name=None):
         if not isinstance(prev, Layer):
             checks.refuse("prev", repr(prev), "a layer of this floor")
-        if isinstance(prev, SparseInput) and not self.takes_sparse:
-            checks.refuse("prev", "SparseInput", "a layer with dense output, such as a Projection")
+        if prev.gives not in self.takes:
+            allowed = {
+                "dense": "a layer with dense output, such as a Projection",
+                "ids": "a BagInput",
+            }
+            checks.refuse("prev", type(prev).__name__, allowed[self.takes[0]])
         self.prev, self.name = prev, name
         self.size, self.dtype = prev.size, prev.dtype
 
@@ -51,6 +57,13 @@ class Layer:
     def new_state(self):
         """One expression for each variable in ``state``."""
         return []
+
+    def rows_read(self, x):
+        """A sparse S, where the layer is S W for its first param W, and what comes after; or None.
+
+        So the gradient for W touches only the rows of W in which S has entries.
+        """
+        return None
 
     def config(self):
         """All that the expression depends on besides its variables, hashable.
@@ -139,6 +152,8 @@ class SparseInput(Input):
         (2, 640064)
     """
 
+    gives = "sparse"
+
     def __init__(self, size, dtype="float32", format="csr", name=None):
         if format not in ("csr", "csc"):
             checks.refuse("format", repr(format), "'csr' or 'csc'")
@@ -180,7 +195,7 @@ class Projection(Layer):
     Source: for the range, Glorot and Bengio, 2010.
     """
 
-    takes_sparse = True
+    takes = ("dense", "sparse")
 
     def __init__(self, prev, num_units, rng, name=None):
         super().__init__(prev, name)
@@ -195,6 +210,10 @@ class Projection(Layer):
     def expression(self, x, training):
         dot = sparse_dot if is_sparse(x) else T.dot
         return dot(x, self.W) + self.bias
+
+    def rows_read(self, x):
+        # A subclass may compute something else.
+        return x if is_sparse(x) and type(self) is Projection else None
 
     def config(self):
         return type(self), self.size

@@ -12,17 +12,13 @@ The twins in :mod:`rarebook.numeric.sparse_ops` compute the same from arrays.
 Source: the post "Sparse Input Data With Theano".
 """
 
-import functools
-from typing import NamedTuple
-
 import numpy as np
 
 from rarebook import checks
-from rarebook.backend import Apply, Op, SparseType, T, in_place_at_last, numba_kernel, sparse
+from rarebook.backend import Apply, SparseType, T, sparse
+from rarebook.symbolic.ops import KernelOp, kernel_op
 
 try:
-    from numba import njit
-
     from rarebook import kernels
 except ModuleNotFoundError:  # as with classic Theano
     kernels = None
@@ -103,13 +99,6 @@ def aligned(array):
     return copy
 
 
-class RowGradient(NamedTuple):
-    """The gradient Xᵀ G for the weights of a product X W, as its factors: X (B, N), G (B, M)."""
-
-    X: object
-    G: object
-
-
 def _operands(X, name, D, dtype=None):
     """X, sparse, and D, the dense argument ``name``, as variables of one float type."""
     if not isinstance(getattr(X, "type", None), SparseType):
@@ -121,34 +110,8 @@ def _operands(X, name, D, dtype=None):
     return X if X.dtype == dtype else sparse.cast(X, dtype), T.cast(D, dtype)
 
 
-class SparseOp(Op):
-    """What the Ops share: the inputs are S (n, K), then dense arrays; there is one output.
-
-    A subclass has ``compiled(format, compile)``, a function of :mod:`rarebook.kernels`, and
-    ``with_scipy``, which does the same without Numba.
-    """
-
-    __props__ = ()
-
-    def perform(self, node, inputs, outputs):
-        S, *dense = inputs
-        if kernels is None:
-            n_major, n_minor = S.shape if S.format == "csr" else S.shape[::-1]
-            checks.compressed("X", S.indptr, S.indices, S.data, n_minor, n_major)
-            outputs[0][0] = self.with_scipy(S, *dense)
-        else:
-            function = _compiled(self, S.format)
-            outputs[0][0] = function(*S.shape, S.indptr, S.indices, S.data, *dense)
-
-
-@functools.cache
-def _compiled(op, format):
-    """The Op's function for linkers that call ``perform``."""
-    # Sums may be taken in any order, so that the processor adds several numbers at a time.
-    return op.compiled(format, functools.partial(njit, fastmath={"contract", "nsz", "reassoc"}))
-
-
-class SparseDot(SparseOp):
+@kernel_op
+class SparseDot(KernelOp):
     """S D, a new matrix (n, M); see :func:`sparse_dot`."""
 
     def make_node(self, S, D):
@@ -168,11 +131,12 @@ class SparseDot(SparseOp):
     def compiled(self, format, compile):
         return kernels.sparse_dot(format, compile)
 
-    def with_scipy(self, S, D):
+    def plain(self, S, D):
         return S @ D
 
 
-class AddSparseDot(SparseOp):
+@kernel_op
+class AddSparseDot(KernelOp):
     """W + alpha S D; see :func:`row_sparse_step`. ``in_place``: W itself is changed."""
 
     __props__ = ("in_place",)
@@ -191,7 +155,7 @@ class AddSparseDot(SparseOp):
     def compiled(self, format, compile):
         return kernels.add_sparse_dot(format, self.in_place, compile)
 
-    def with_scipy(self, S, D, W, alpha):
+    def plain(self, S, D, W, alpha):
         if S.shape != (W.shape[0], D.shape[0]) or D.shape[1] != W.shape[1]:
             raise ValueError("row_sparse_step: the shapes of W, X and G do not fit")
         out, S = W if self.in_place else W.copy(), S.tocsr()
@@ -200,7 +164,8 @@ class AddSparseDot(SparseOp):
         return out
 
 
-class SampledDot(SparseOp):
+@kernel_op
+class SampledDot(KernelOp):
     """G Dᵀ at the entries of S, a vector (nnz,) in their order."""
 
     def make_node(self, S, G, D):
@@ -209,15 +174,7 @@ class SampledDot(SparseOp):
     def compiled(self, format, compile):
         return kernels.sampled_dot(format, compile)
 
-    def with_scipy(self, S, G, D):
+    def plain(self, S, G, D):
         A, B = (G, D) if S.format == "csr" else (D, G)
         majors = np.repeat(np.arange(len(S.indptr) - 1), np.diff(S.indptr))
         return np.einsum("ij,ij->i", A[majors], B[S.indices])
-
-
-in_place_at_last(AddSparseDot(), AddSparseDot(in_place=True))
-
-
-@numba_kernel(SparseDot, AddSparseDot, SampledDot)
-def _in_numbas_graph(op, node, compile):
-    return op.compiled(node.inputs[0].format, compile)
