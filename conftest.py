@@ -15,8 +15,9 @@ from rarebook.datasets import load_newsgroups
 settings.register_profile("rarebook", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("rarebook")
 
-# Classic Theano goes without Numba, and so without the module that needs it.
-collect_ignore = [] if importlib.util.find_spec("numba") else ["lib/rarebook/kernels.py"]
+# Classic Theano goes without Numba, and so without the modules that need it.
+KERNELS = [f"lib/rarebook/{name}kernels.py" for name in ("", "pair_", "row_")]
+collect_ignore = [] if importlib.util.find_spec("numba") else KERNELS
 
 # A notebook names the data it needs in its metadata: "rarebook": {"data": ["newsgroups"]}
 LOADERS = {"newsgroups": lambda: load_newsgroups(n_features=1)}

@@ -172,18 +172,11 @@ def load_newsgroups(n_features=10_000):
 
     Source: Lang, NewsWeeder, 1995; ``sklearn.datasets.fetch_20newsgroups``.
     """
-    from sklearn.datasets import fetch_20newsgroups
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.utils import Bunch
 
     n_features = checks.whole_number("n_features", n_features, 1)
-    mirror = Path(os.environ.get("RAREBOOK_DATA", ""), "scikit_learn_data")
-    home = mirror if (mirror / "20news-bydate_py3.pkz").is_file() else None
-    with _numpy_2_names():
-        posts = [
-            fetch_20newsgroups(data_home=home, subset=subset, remove=("headers",))
-            for subset in ("train", "test")
-        ]
+    posts = newsgroup_posts()
     vectorizer = CountVectorizer(binary=True, stop_words="english", dtype=np.float32)
     X_train = vectorizer.fit_transform(posts[0].data)
     words = vectorizer.get_feature_names_out()
@@ -201,6 +194,23 @@ def load_newsgroups(n_features=10_000):
         target_names=posts[0].target_names,
         feature_names=words[kept],
     )
+
+
+def newsgroup_posts():
+    """The training and the test posts of 20 newsgroups without headers, as scikit-learn has them.
+
+    Raises:
+        OSError: if the posts are neither on disk nor to be downloaded.
+    """
+    from sklearn.datasets import fetch_20newsgroups
+
+    mirror = Path(os.environ.get("RAREBOOK_DATA", ""), "scikit_learn_data")
+    home = mirror if (mirror / "20news-bydate_py3.pkz").is_file() else None
+    with _numpy_2_names():
+        return [
+            fetch_20newsgroups(data_home=home, subset=subset, remove=("headers",))
+            for subset in ("train", "test")
+        ]
 
 
 def _numpy_2_names():

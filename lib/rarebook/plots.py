@@ -73,7 +73,11 @@ def draw_graph(axes, outputs, names=None):
     made = {end for _, end in edges}
     for key in [key for key in depth if key not in made]:  # an input stands before its first use
         depth[key] = min((depth[end] for start, end in edges if start is key), default=1) - 1
-    place = _places(depth, edges)
+    place, boxes = _places(depth, edges), {}
+    for key, (x, y) in place.items():
+        colour = BLUE if key in made else AMBER
+        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
+        boxes[key] = axes.text(x, y, texts[key], ha="center", va="center", fontsize=9, bbox=box)
     for start, end in edges:
         bend = 0 if place[end][0] - place[start][0] == 1 else 0.35
         bend *= 1 if place[start][1] < place[end][1] else -1  # around the other boxes
@@ -81,18 +85,17 @@ def draw_graph(axes, outputs, names=None):
             "",
             place[end],
             place[start],
+            zorder=2,  # behind the boxes
             arrowprops={
                 "arrowstyle": "-|>",
                 "color": GREY,
-                "shrinkA": 14,
-                "shrinkB": 18,
+                "shrinkA": 2,
+                "shrinkB": 2,
+                "patchA": boxes[start].get_bbox_patch(),
+                "patchB": boxes[end].get_bbox_patch(),
                 "connectionstyle": f"arc3,rad={bend}",
             },
         )
-    for key, (x, y) in place.items():
-        colour = BLUE if key in made else AMBER
-        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
-        axes.text(x, y, texts[key], ha="center", va="center", fontsize=9, bbox=box)
     xs, ys = zip(*place.values(), strict=True)
     axes.set_xlim(min(xs) - 0.6, max(xs) + 0.6)
     axes.set_ylim(min(ys) - 0.7, max(ys) + 0.7)

@@ -16,6 +16,9 @@ from numba.extending import register_jitable
 from rarebook.kernels import WORTH_THREADS, n_threads
 from rarebook.kernels import check as check_compressed
 
+# Numbers from which a second core helps to fetch rows that lie anywhere in memory.
+WORTH_FETCHING = 1 << 16
+
 WEIGHTS = "weights: received one below 0, nan or infinity; allowed: finite, for a mean at least 0"
 
 
@@ -30,22 +33,32 @@ def check_ids(ids, n_rows):
         raise ValueError(received + "; allowed: 0 to " + str(n_rows - 1))
 
 
-def finite(values):
-    """Whether every number is finite: 0 times any other is not 0."""
-    total = values.dtype.type(0)
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            total += values[i, j] * 0
-    return total == 0
+def zeros_loop(n_parts, ids, W, out):
+    """Set out[part] to the sum of 0 times each number of the part's rows: 0 if they are finite."""
+    for part in prange(n_parts):
+        total = W.dtype.type(0)
+        for i in range(part * len(ids) // n_parts, (part + 1) * len(ids) // n_parts):
+            row = W[ids[i]]
+            for j in range(len(row)):
+                total += row[j] * 0
+        out[part] = total
 
 
-def finite_rows(W, ids):
-    """Whether every number in the rows ``ids`` of W is finite."""
-    total = W.dtype.type(0)
-    for i in ids:
-        for j in range(W.shape[1]):
-            total += W[i, j] * 0
-    return total == 0
+def finite_rows(compile):
+    """Compile (W, ids) → whether every number in the rows ``ids`` (n,) of W is finite."""
+    one_core, all_cores = compile(zeros_loop), compile(zeros_loop, parallel=True)
+
+    def run(W, ids):
+        if not len(ids) or not W.shape[1]:
+            return True
+        out = np.zeros(n_threads(), W.dtype)
+        if len(ids) * W.shape[1] < WORTH_FETCHING or n_threads() == 1:
+            one_core(1, ids, W, out)
+        else:
+            all_cores(n_threads(), ids, W, out)
+        return out.sum() == 0
+
+    return compile(run)
 
 
 def unique_ids(ids, padding):
@@ -73,15 +86,84 @@ def unique_ids(ids, padding):
     return rows[:n_rows].copy(), places
 
 
+def lookup_loop(n_parts, ids, W, out):
+    """Set out[i] to row ids[i] of W; ids (n,), out (n, dim)."""
+    for part in prange(n_parts):
+        for i in range(part * len(ids) // n_parts, (part + 1) * len(ids) // n_parts):
+            source, target = W[ids[i]], out[i]
+            for j in range(len(source)):
+                target[j] = source[j]
+
+
+def lookup(compile):
+    """Compile (W, ids) → the rows of W that the ids (n,) name, (n, dim)."""
+    look = compile(check_ids)
+    one_core, all_cores = compile(lookup_loop), compile(lookup_loop, parallel=True)
+
+    def run(W, ids):
+        look(ids, len(W))
+        out = np.empty((len(ids), W.shape[1]), W.dtype)
+        if out.size < WORTH_FETCHING or n_threads() == 1:
+            one_core(1, ids, W, out)
+        else:
+            all_cores(n_threads(), ids, W, out)
+        return out
+
+    return compile(run)
+
+
+def pair_loop(n_parts, rows, losses):
+    """Set losses (B,) to the loss over pairs, and the rows (B, k, dim) to its gradient."""
+    for part in prange(n_parts):
+        r, for_r = np.empty(rows.shape[2], rows.dtype), np.empty(rows.shape[2], rows.dtype)
+        for i in range(part, len(rows), n_parts):
+            total = 0.0
+            for j in range(len(r)):
+                r[j], for_r[j] = rows[i, 0, j], 0
+            for k in range(1, rows.shape[1]):
+                other, score = rows[i, k], rows.dtype.type(0)
+                for j in range(len(r)):
+                    score += r[j] * other[j]
+                # A positive counts like a negative with the opposite score.
+                against = -score if k == 1 else score
+                small = np.exp(-abs(against))  # at most 1, so that nothing overflows
+                total += np.log1p(small) + max(against, 0)
+                error = (1 if against > 0 else small) / (1 + small)  # σ of it
+                error = rows.dtype.type(-error if k == 1 else error)
+                for j in range(len(r)):
+                    for_r[j] += error * other[j]
+                    other[j] = error * r[j]
+            for j in range(len(r)):
+                rows[i, 0, j] = for_r[j]
+            losses[i] = total
+
+
+def pair_loss(in_place, compile):
+    """Compile rows (B, k, dim) → the loss over pairs, summed, and its gradient for the rows."""
+    one_core, all_cores = compile(pair_loop), compile(pair_loop, parallel=True)
+
+    def run(rows):
+        if rows.shape[1] < 2:
+            raise ValueError("rows: received less than two a sample; allowed: (B, k, dim), k > 1")
+        G, losses = rows if in_place else rows.copy(), np.empty(len(rows), np.float64)
+        if rows.size < WORTH_FETCHING or n_threads() == 1:
+            one_core(1, G, losses)
+        else:
+            all_cores(n_threads(), G, losses)
+        return np.asarray(losses.sum()).astype(rows.dtype), G
+
+    return compile(run)
+
+
 def add_rows_loop(n_parts, ids, padding, alpha, G, W):
     """Add alpha G[i] to row ids[i] of W for every i; ids (n,), G (n, dim).
 
-    Each part has every ``n_parts``-th row of W, so no two write the same one.
+    A row of W belongs to one part, by a hash of its id, so no two write the same one.
     """
     for part in prange(n_parts):
         for i in range(len(ids)):
             row = ids[i]
-            if row != padding and (n_parts == 1 or row % n_parts == part):
+            if row != padding and ((row * 0x9E3779B1 >> 12) & 0xFFFF) * n_parts >> 16 == part:
                 target, g = W[row], G[i]
                 for j in range(len(g)):
                     target[j] += alpha * g[j]
@@ -92,7 +174,7 @@ def step_check(weight_decay, compile):
 
     G has ``n`` rows; ``rate`` is a 0-dimensional array.
     """
-    look, sound, sound_rows = compile(check_ids), compile(finite), compile(finite_rows)
+    look, sound = compile(check_ids), finite_rows(compile)
 
     def check(W, ids, G, n, rate):
         if len(G) != n or G.shape[1] != W.shape[1]:
@@ -105,9 +187,9 @@ def step_check(weight_decay, compile):
             raise ValueError("learning_rate: received 0, less, nan or infinity; allowed: above 0")
         if number * weight_decay >= 1:
             raise ValueError("learning_rate: received too much; allowed: below 1 / weight_decay")
-        if not sound_rows(W, ids):
+        if not sound(W, ids):
             raise ValueError("W: received nan or infinity; allowed: finite numbers")
-        if not sound(G):
+        if not sound(G, np.arange(len(G))):
             raise ValueError("G: received nan or infinity; allowed: finite gradients")
 
     return compile(check)
@@ -121,7 +203,7 @@ def add_rows(padding, in_place, compile):
     def add(W, ids, G, rate):
         check(W, ids, G, len(ids), rate)
         out = W if in_place else W.copy()
-        if G.size < WORTH_THREADS or n_threads() == 1:
+        if G.size < WORTH_FETCHING or n_threads() == 1:
             one_core(1, ids, padding, -rate.item(), G, out)
         else:
             all_cores(n_threads(), ids, padding, -rate.item(), G, out)
@@ -321,7 +403,7 @@ def catch_up(rule, settings, n_terms, padding, in_place, compile):
 
     ``rule`` is one of REPLAYS, or None for the weight decay alone; see ``update_rules.catch_up``.
     """
-    look, sound_rows = compile(check_ids), compile(finite_rows)
+    look, sound = compile(check_ids), finite_rows(compile)
     # Under NumPy's rules no division is tested for zero, so several numbers are taken at a time.
     replay = compile(REPLAYS[rule] if rule else only_decay, error_model="numpy")
 
@@ -336,7 +418,7 @@ def catch_up(rule, settings, n_terms, padding, in_place, compile):
 
     def check(W, ids):
         look(ids, len(W))
-        if not sound_rows(W, ids):
+        if not sound(W, ids):
             raise ValueError("W: received nan or infinity; allowed: finite numbers")
 
     check = compile(check)

@@ -47,7 +47,11 @@ def lookup(W, ids):
         [[4.0, 5.0], [0.0, 1.0], [4.0, 5.0]]
     """
     W, ids = _table(W), _ids(ids)
-    return W[CheckedIds()(ids, W.shape[0])]
+    rows = Lookup()(W, T.flatten(ids))
+    if ids.ndim == 1:
+        return rows
+    shape = T.stack([*(ids.shape[axis] for axis in range(ids.ndim)), W.shape[1]])
+    return T.reshape(rows, shape, ndim=ids.ndim + 1)
 
 
 def row_step(W, ids, G, learning_rate, padding=None):
@@ -161,6 +165,29 @@ def _step_inputs(W, ids, G, learning_rate):
         G = T.reshape(G, (ids.size, W.shape[1]), ndim=2)
         ids = T.flatten(ids)
     return W, ids, G, _rate(W, learning_rate)
+
+
+@kernel_op
+class Lookup(KernelOp):
+    """The rows of W that ids (n,) name, (n, dim); see :func:`lookup`."""
+
+    def make_node(self, W, ids):
+        return Apply(self, [W, ids], [T.matrix(dtype=W.dtype)])
+
+    def infer_shape(self, *arguments):
+        W, ids = arguments[-1]
+        return [(ids[0], W[1])]
+
+    def pullback(self, inputs, outputs, gradients):
+        (W, ids), (G,) = inputs, gradients
+        ids = CheckedIds()(ids, W.shape[0])
+        return [T.inc_subtensor(T.zeros_like(W)[ids], G), T.zeros_like(ids, dtype=W.dtype)]
+
+    def compiled(self, format, compile):
+        return row_kernels.lookup(compile)
+
+    def plain(self, W, ids):
+        return W[checks.ids("ids", ids, len(W))]
 
 
 @kernel_op
