@@ -399,7 +399,7 @@ REPLAYS = {"Momentum": replay_momentum, "RMSprop": replay_rmsprop, "Adam": repla
 
 
 def catch_up(rule, settings, n_terms, padding, in_place, compile):
-    """Compile (W, last, t, history, ids, *slots) → W, last and the slots, with the rows ids at t.
+    """Compile (W, last, t, history, ids, then the slots) → W, last and the slots, rows ids at t.
 
     ``rule`` is one of REPLAYS, or None for the weight decay alone; see ``update_rules.catch_up``.
     """

@@ -33,11 +33,10 @@ MAX_TERMS = 1000  # skipped steps that a row may need replayed
 class RowGradient(NamedTuple):
     """The gradient for a table W (N, dim) of which only some rows are touched: which, and G.
 
-    Attributes:
-        X: integer ids of any shape, or a sparse matrix (B, N). Ids stand for the rows of
-            ``W[ids]``, a sparse matrix for the product X W.
-        G: the gradient for these rows, ``X.shape`` + (dim,), or for the product, (B, dim).
-        padding: an id that stands for nothing: its row is never touched. None if there is none.
+    X is either integer ids of any shape, which stand for the rows ``W[ids]``, or a sparse matrix
+    (B, N), which stands for the product X W. G is the gradient for these rows, ``X.shape`` +
+    (dim,), or for the product, (B, dim). ``padding`` is an id that stands for nothing: its row is
+    never touched. It is None if there is no such id.
     """
 
     X: object
@@ -97,7 +96,7 @@ class Decay:
 
     @property
     def left_of_slots(self):
-        """{slot: the factor by which a step without a gradient takes it}."""
+        """For each slot the factor by which a step without a gradient shrinks it, a dict."""
         return {}
 
     @property

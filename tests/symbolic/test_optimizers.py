@@ -134,7 +134,7 @@ def row_step(position, mode):
     return RowStep(rule(0.1, **settings), modes[mode])
 
 
-MODES = [*((position, "default") for position in range(len(FORMS))), (1, "perform"), (12, "perform")]
+MODES = [*((i, "default") for i in range(len(FORMS))), (1, "perform"), (12, "perform")]
 
 
 @pytest.mark.parametrize("position, mode", MODES)
