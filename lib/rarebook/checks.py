@@ -6,6 +6,7 @@ is recognised by its methods, since whoever hands one in has imported SciPy alre
 """
 
 import operator
+import warnings
 
 import numpy as np
 
@@ -223,10 +224,13 @@ def id_array(argument, values, size, ndim=None):
 
     ``size`` may be infinite, for ids of no table in particular.
     """
-    try:
-        values = np.asarray(values)
-    except ValueError:
-        refuse(argument, "rows of different lengths", "integers; pad_sequences makes one shape")
+    if not isinstance(values, np.ndarray):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # NumPy 1 only warns of rows that differ in length
+                values = np.asarray(values)
+        except (ValueError, Warning):
+            refuse(argument, "rows of different lengths", "integers; pad_sequences makes one shape")
     if values.size == 0 and values.dtype.kind == "f":  # an empty list has no integer type
         values = values.astype(np.int64)
     if values.dtype.kind not in "iu":

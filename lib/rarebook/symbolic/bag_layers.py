@@ -56,6 +56,7 @@ class EmbeddingBag(Layer):
         ValueError: if an argument is not allowed.
 
     Example:
+        >>> import numpy as np
         >>> bag = EmbeddingBag(BagInput(100), 8, np.random.default_rng(0))
         >>> bag.output.ndim, bag.n_params
         (2, 800)

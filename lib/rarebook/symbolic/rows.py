@@ -114,9 +114,8 @@ def coalesce(W, gradient, learning_rate, weight_decay=0.0):
     return Coalesce(_padding(padding), weight_decay)(*_step_inputs(W, X, G, learning_rate))
 
 
-def touched(gradient_or_ids):
-    """The ids that a variable names, a vector: of integers, or the columns of a sparse matrix."""
-    X = gradient_or_ids
+def touched(X):
+    """The ids that X names, a vector: integers of any shape, or the columns of a sparse matrix."""
     if isinstance(getattr(X, "type", None), SparseType):
         return Columns()(X)
     return T.flatten(_ids(X))
