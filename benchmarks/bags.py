@@ -17,7 +17,7 @@ import json
 import sys
 
 import numpy as np
-from measure import Peak, bandwidth, in_own_process, machine, milliseconds, write
+from measure import Peak, bandwidth, in_own_process, in_turns, machine, milliseconds, write
 
 N, DIM, B, LONGEST, RATE = 100_000, 128, 1024, 50, 1e-6
 LENGTHS = (10, 30, 100, 300, 1000, 3000)
@@ -164,18 +164,7 @@ def against_longest(way, longest):
 
 
 def main():
-    rounds = []
-    for _ in range(ROUNDS):
-        rounds.append({})
-        for contender in CONTENDERS:
-            figures = in_own_process(contender.__name__)
-            if figures is not None:
-                rounds[-1][contender.__name__] = figures
-        rounds[-1]["floor"] = in_own_process("floor")
-    median = {
-        name: {what: float(np.median([r[name][what] for r in rounds])) for what in rounds[0][name]}
-        for name in rounds[0]
-    }
+    rounds, median = in_turns(CONTENDERS, ROUNDS)
     print(f"{'ms':16}{'forward':>12}{'step':>12}")
     for name, figures in median.items():
         print(f"{name:16}{figures['forward']:12.3f}{figures['step']:12.3f}")

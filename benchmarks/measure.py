@@ -72,6 +72,24 @@ def in_own_process(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def in_turns(contenders, n_rounds):
+    """The figures of each contender and of the floor: one dict a round, and their medians.
+
+    The script answers to the name of a contender, and to ``floor``. One whose answer is null, for
+    want of its package, is left out.
+    """
+    rounds = []
+    for _ in range(n_rounds):
+        names = [*(contender.__name__ for contender in contenders), "floor"]
+        answers = {name: in_own_process(name) for name in names}
+        rounds.append({name: figures for name, figures in answers.items() if figures is not None})
+    median = {
+        name: {what: float(np.median([of[name][what] for of in rounds])) for what in figures}
+        for name, figures in rounds[0].items()
+    }
+    return rounds, median
+
+
 def machine(*packages):
     """The processor, the number of cores, and the versions of Python and of ``packages``."""
     from importlib.metadata import PackageNotFoundError, version

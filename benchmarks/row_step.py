@@ -17,7 +17,7 @@ import json
 import sys
 
 import numpy as np
-from measure import bandwidth, in_own_process, machine, milliseconds, write
+from measure import bandwidth, in_turns, machine, milliseconds, write
 
 N, DIM, RATE = 1_000_000, 64, 1e-3
 ROUNDS = 7
@@ -121,18 +121,7 @@ def measure(contender):
 
 
 def main():
-    rounds = []
-    for _ in range(ROUNDS):
-        rounds.append({})
-        for contender in CONTENDERS:
-            figures = in_own_process(contender.__name__)
-            if figures is not None:
-                rounds[-1][contender.__name__] = figures
-        rounds[-1]["floor"] = in_own_process("floor")
-    median = {
-        name: {what: float(np.median([r[name][what] for r in rounds])) for what in rounds[0][name]}
-        for name in rounds[0]
-    }
+    rounds, median = in_turns(CONTENDERS, ROUNDS)
     print(f"{'ms':16}" + "".join(f"{what:>12}" for what in SHAPES))
     for name, figures in median.items():
         print(f"{name:16}" + "".join(f"{figures[what]:12.4f}" for what in SHAPES))

@@ -17,7 +17,7 @@ import sys
 
 import numpy as np
 import scipy.sparse
-from measure import in_own_process, machine, milliseconds, write
+from measure import bandwidth, in_turns, machine, milliseconds, write
 
 B, N, M, DENSITY = 256, 10_000, 256, 0.005
 ROUNDS = 7
@@ -133,18 +133,8 @@ def torch_bag():
 
 def floor():
     """Milliseconds to move what must be moved, at the speed of reading an array as large as W."""
-    from numba import njit, prange
-
-    @njit(parallel=True, fastmath=True)
-    def read(array):
-        total = np.float32(0)
-        for i in prange(array.size):
-            total += array[i]
-        return total
-
     X, W, *_ = data()
-    array = W.ravel()
-    bytes_a_ms = W.nbytes / milliseconds(lambda: read(array))
+    bytes_a_ms = bandwidth(W.nbytes)
     row = M * W.itemsize
     matrix = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
     touched = np.count_nonzero(X.getnnz(axis=0))
@@ -161,22 +151,8 @@ CONTENDERS = [rarebook, rarebook_perform, torch_csr, torch_bag, pytensor, scipy_
 
 
 def main():
-    rounds = []
-    for _ in range(ROUNDS):
-        rounds.append({})
-        for contender in CONTENDERS:
-            figures = in_own_process(contender.__name__)
-            if figures is not None:
-                rounds[-1][contender.__name__] = figures
-        rounds[-1]["floor"] = in_own_process("floor")
-    names = list(rounds[0])
-    median = {
-        name: {
-            what: float(np.median([of_round[name][what] for of_round in rounds]))
-            for what in rounds[0][name]
-        }
-        for name in names
-    }
+    rounds, median = in_turns(CONTENDERS, ROUNDS)
+    names = list(median)
     print(f"{'':18}{'forward ms':>12}{'step ms':>12}")
     for name, figures in median.items():
         print(
