@@ -97,10 +97,15 @@ def fit(
     )
     for epoch in bar:
         began, total, order = time.perf_counter(), 0.0, rng.permutation(len(y))
-        with step.lend(holders) as (function, finish):
-            for batch in np.split(order, range(batch_size, len(y), batch_size)):
-                total += len(batch) * float(function(X[batch], y[batch], optimizer.learning_rate))
-            finish()
+        try:
+            with step.lend(holders) as (function, finish):
+                for batch in np.split(order, range(batch_size, len(y), batch_size)):
+                    loss_now = function(X[batch], y[batch], optimizer.learning_rate)
+                    total += len(batch) * float(loss_now)
+                finish()
+        except ValueError:  # a row step refuses what is not finite
+            _set_values(network, start)
+            raise
         record = {"epoch": epoch, "loss": total / len(y), "seconds": time.perf_counter() - began}
         if not np.isfinite(total):
             _set_values(network, start)

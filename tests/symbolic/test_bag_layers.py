@@ -113,3 +113,12 @@ def test_bad_bags_are_refused(data):
     ]:
         with pytest.raises(ValueError, match=rf"^{argument}: received .*; allowed: "):
             make()
+
+
+def test_a_training_that_is_refused_leaves_the_network_as_it_was(data):
+    net = network(dtype="float32")
+    before = [param.get_value() for param in net.params]
+    with pytest.raises(ValueError, match=r"nan or infinity|finite"):
+        fit(net, *data, rng=np.random.default_rng(0), optimizer=Adagrad(1e30), epochs=5)
+    for param, value in zip(net.params, before, strict=True):
+        np.testing.assert_array_equal(param.get_value(), value)
