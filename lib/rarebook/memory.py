@@ -13,6 +13,7 @@ time, so that a query finds the same slot alone and in a batch. Among equals the
 Source: Kaiser et al., Learning to Remember Rare Events, 2017; the post "A Network To Remember".
 """
 
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from rarebook.eviction import Oldest
 from rarebook.nearest import averaged, exact, largest, unit_rows
 
 CHUNK = 256  # samples of an update that are worked on at a time
-PRODUCTS = 1 << 23  # similarities that a query holds at a time
+PRODUCTS = 1 << 23  # similarities, or numbers of keys found, that a query holds at a time
 
 
 class Neighbours(NamedTuple):
@@ -92,6 +93,12 @@ class Memory:
             checks.refuse("eviction", repr(eviction), "a function (memory, label) → slot or None")
         self.age_noise = checks.real_number("age_noise", age_noise, at_least=0)
         self.dtype = checks.float_dtype("dtype", dtype)
+        self._batch = None  # an update at work, which may owe us keys
+        self._before = None  # what to go back to if it fails
+        self.clear()
+
+    def clear(self):
+        """Forget everything: all slots, labels and counts. Only ``rng`` goes on from where it is."""
         self.n_filled = 0  # the slots 0 … n_filled - 1 are taken
         self.n_updates = 0  # samples so far: the clock that ages are read from
         self.rule_state = {}
@@ -105,7 +112,6 @@ class Memory:
         self._due = np.zeros(self.n_slots)  # noise - touched: the larger, the older
         self._label_list, self._id_of = [], {}
         self._counts, self._seen = np.zeros(8, np.int64), np.zeros(8, np.int64)
-        self._batch = None  # an update at work, which may owe us keys
 
     # What is stored -------------------------------------------------------------------------------
 
@@ -249,11 +255,12 @@ class Memory:
         if count:
             self._used[slots[:, 0]] = self._n_events + 1 + np.arange(len(Q))
             self._n_events += len(Q)
-        e = np.exp(t * (similarities - similarities[:, :1]))
+        with np.errstate(over="ignore"):  # exp(-inf) is 0
+            e = np.exp(t * (similarities - similarities[:, :1]))
         confidences = (e / e.sum(axis=1, keepdims=True)).astype(self.dtype)
         found = Neighbours(
             as_array(self._label_list)[self._ids[slots]],
-            similarities.astype(self.dtype),
+            similarities.clip(-1, 1).astype(self.dtype),
             slots,
             confidences,
         )
@@ -278,7 +285,7 @@ class Memory:
             ValueError: if an argument is not allowed or a query has length 0.
         """
         Q, single = self._queries(q)
-        y = self._labels_in(y, len(Q), single)
+        y = plain_labels("y", [y] if single else y, len(Q))
         k = checks.whole_number("k", k, 1)
         positives, negatives = np.full(len(Q), -1), np.full((len(Q), k), -1)
         if self.n_filled and len(Q):
@@ -323,21 +330,32 @@ class Memory:
                 neither a slot nor None. Nothing has changed then.
         """
         Q, single = self._queries(q)
-        y = self._labels_in(y, len(Q), single)
+        y = plain_labels("y", [y] if single else y, len(Q))
         slots, hits = np.full(len(Q), -1), np.zeros(len(Q), bool)
         evicted = np.full(len(Q), None, object)
-        before = _Before(self)
-        try:
+        with self.undone_on_error() as before:
             for start in range(0, len(Q), CHUNK):
                 part = slice(start, start + CHUNK)
                 run = self._learn_one if len(Q[part]) == 1 else memory_batch.learn
                 run(before, Q[part], y[part], slots[part], hits[part], evicted[part])
-        except BaseException:
-            before.restore()
-            raise
         if single:
             return Update(int(slots[0]), bool(hits[0]), evicted[0])
         return Update(slots, hits, evicted)
+
+    @contextmanager
+    def undone_on_error(self):
+        """Within the ``with``, updates are undone if an exception leaves it."""
+        if self._before is not None:  # within another one
+            yield self._before
+            return
+        self._before = _Before(self)
+        try:
+            yield self._before
+        except BaseException:
+            self._before.restore()
+            raise
+        finally:
+            self._before = None
 
     def refresh(self, slots, q):
         """Set the keys of filled slots anew, for patterns whose encoding has changed.
@@ -462,18 +480,19 @@ class Memory:
 
     @property
     def tolerance(self):
-        """How far apart two sums of products can come out that are equal: 16 · key_size · u.
+        """How far apart two sums of products can come out that are equal: 16 · (key_size + 8) · u.
 
         A float product of unit vectors is off by key_size · u at most, u being half the dtype's
-        epsilon. The similarities that :mod:`rarebook.memory_batch` keeps up to date are off by less
-        than seven times that, and two are compared.
+        epsilon. In a similarity that :mod:`rarebook.memory_batch` keeps up to date, an error e
+        becomes one of at most (1/√3 + 1/3) · e + (key_size/√3 + 5) · u, which stays below
+        (6.5 · key_size + 56) · u, and two are compared.
         """
-        return 8 * self.key_size * float(np.finfo(self.dtype).eps)
+        return 8 * (self.key_size + 8) * float(np.finfo(self.dtype).eps)
 
     def _nearest(self, Q, k):
         """The k nearest slots and their exact similarities, (B, min(k, n_filled)) each."""
-        k, rows = min(k, self.n_filled), max(1, PRODUCTS // self.n_filled)
-        keys = self._keys[: self.n_filled]
+        k, keys = min(k, self.n_filled), self.keys[: self.n_filled]
+        rows = max(1, PRODUCTS // max(self.n_filled, k * self.key_size))
         parts = [(np.empty((0, k), np.int64), np.empty((0, k)))]
         for start in range(0, len(Q), rows):
             parts.append(largest(Q[start : start + rows], keys, k, self.tolerance))
@@ -484,28 +503,12 @@ class Memory:
 
     def _queries(self, q):
         """Unit rows (B, key_size), and whether q was a single vector."""
-        single = not checks.is_sparse(q) and np.ndim(q) == 1
+        try:
+            single = not checks.is_sparse(q) and np.ndim(q) == 1
+        except ValueError:
+            single = False  # rows of different lengths, which are refused below
         q = [q] if single else q
         return unit_rows("q", q, (None, self.key_size), self.dtype), single
-
-    def _labels_in(self, y, n_rows, single):
-        """The labels as a list of plain Python values."""
-        y = [y] if single else y
-        if isinstance(y, (str, bytes)) or not hasattr(y, "__len__") or len(y) != n_rows:
-            received = f"{len(y)} labels" if hasattr(y, "__len__") else repr(y)
-            checks.refuse("y", received, f"{n_rows} labels, one a query")
-        y = [label.item() if isinstance(label, np.generic) else label for label in y]
-        for label in y:
-            try:
-                hash(label)
-                fine = label is not None and label == label
-            except TypeError:
-                fine = False
-            if not fine:
-                checks.refuse(
-                    "y", f"the label {label!r}", "integers, or other hashable values but None, nan"
-                )
-        return y
 
 
 class _Before:
@@ -548,6 +551,29 @@ class _Before:
         for slots, keys in reversed(self.keys):
             memory._keys[slots] = keys
         memory._batch = None
+
+
+def plain_labels(argument, y, n=None):
+    """Labels as a list of plain Python values, ``n`` of them where it is given.
+
+    Raises:
+        ValueError: if there are more or fewer, or one cannot be a label.
+    """
+    in_order = hasattr(y, "__getitem__") and not isinstance(y, (str, bytes, dict))
+    if not in_order or getattr(y, "ndim", 1) != 1 or n not in (None, len(y)):
+        received = f"{len(y)} labels" if in_order and getattr(y, "ndim", 1) == 1 else repr(y)
+        checks.refuse(argument, received, f"{'n' if n is None else n} labels, one a query")
+    y = [label.item() if isinstance(label, np.generic) else label for label in y]
+    for label in y:
+        try:
+            hash(label)
+            fine = label is not None and bool(label == label)
+        except TypeError:
+            fine = False
+        if not fine:
+            received = f"the label {label!r}"
+            checks.refuse(argument, received, "integers, or other hashable values but None, nan")
+    return y
 
 
 def as_array(labels):

@@ -7,13 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from rarebook import checks
-from rarebook.backend import T, clone_replace, theano
+from rarebook.backend import T, theano
 from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
 from rarebook.symbolic.layers import Softmax
 from rarebook.symbolic.losses import nll
 from rarebook.symbolic.network import Network
-from rarebook.symbolic.optimizers import Adam, Optimizer
-from rarebook.update_rules import RowGradient
+from rarebook.symbolic.optimizers import Adam
+from rarebook.symbolic.steps import by_rows, updates
 
 
 def fit(
@@ -142,17 +142,7 @@ def _step(network, loss, optimizer, row_gradients):
 
     Its function is a pair: the step, and what brings rows up to date at the end of an epoch.
     """
-    ours = isinstance(optimizer, Optimizer)
-    sparse_first = network[1].rows_read(network[0].output) is not None
-    by_rows = ours and sparse_first and row_gradients is not False
-    if row_gradients is None:
-        by_rows = by_rows and optimizer.rows_equal_dense
-    if row_gradients and not by_rows:
-        received = f"True with {network[1]} and {getattr(optimizer, 'name', optimizer)}"
-        checks.refuse("row_gradients", received, "None or False here")
-    if ours and optimizer.defers and not by_rows:
-        allowed = "one that does not wait, unless row gradients reach it"
-        checks.refuse("optimizer", optimizer.name, allowed)
+    use_rows = by_rows(network, optimizer, row_gradients)
 
     def build():
         y, rate = T.lvector("y"), T.dscalar("learning_rate")
@@ -160,29 +150,18 @@ def _step(network, loss, optimizer, row_gradients):
         kept = [new for layer in network for new in layer.new_state()]
         h, S = network[1].train_output, network[1].rows_read(network[0].output)
         stand_ins, (cost, h, *kept) = with_stand_ins(network.variables, [cost, h, *kept])
-        params, finish = stand_ins[: len(network.params)], lambda: None
-        if by_rows:
-            W, *params = params
-            start = optimizer.init(W)
-            now, state = optimizer.catch_up(W, start, S)
-            if optimizer.defers:
-                cost, h, *kept = clone_replace([cost, h, *kept], replace={W: now})
-            G, *grads = T.grad(cost, [h, *params])
-            after = optimizer.step(now, state, RowGradient(S, G), rate)
-            pairs = optimizer.pairs(W, start, *after)
-            pairs += optimizer.without_waiting.updates(params, grads, rate)
-            if optimizer.defers:
-                at_the_end = optimizer.pairs(W, start, *optimizer.catch_up(W, start))
-                finish = theano.function([], [], updates=at_the_end)
-        else:
-            pairs = optimizer.updates(params, T.grad(cost, params), rate)
+        n = len(network.params)
+        cost, kept, pairs, at_the_end = updates(
+            stand_ins[:n], cost, kept, optimizer, rate, (h, S) if use_rows else None
+        )
         state = [variable for variable, _ in pairs if variable not in stand_ins]
-        pairs += zip(stand_ins[len(network.params) :], kept, strict=True)
+        pairs += zip(stand_ins[n:], kept, strict=True)
         function = theano.function([network[0].output, y, rate], cost, updates=pairs)
+        finish = theano.function([], [], updates=at_the_end) if at_the_end else lambda: None
         return Compiled((function, finish), stand_ins, state)
 
     settings = replace(optimizer, learning_rate=1e-6)
-    return compiled(network, ("fit", loss, settings, by_rows), build)
+    return compiled(network, ("fit", loss, settings, use_rows), build)
 
 
 def _values(network):

@@ -153,6 +153,16 @@ class ReLU(Layer):
         return np.maximum(self.prev(X), 0)
 
 
+class L2Norm(Layer):
+    """x / ‖x‖ for each row, ‖x‖ = √Σⱼ xⱼ²; a row of zeros becomes (1, …, 1) / √M."""
+
+    def __call__(self, X):
+        x = self.prev(X)
+        length = np.sqrt((x * x).sum(axis=1, keepdims=True))
+        constant = self.dtype.type(self.size**-0.5)
+        return np.where(length, x / np.where(length, length, 1), constant)
+
+
 class Softmax(Layer):
     """exp(zᵢ) / Σⱼ exp(zⱼ) over each row, finite for logits of any size."""
 

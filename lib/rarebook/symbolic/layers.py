@@ -22,13 +22,15 @@ class Layer:
 
     A subclass defines ``expression(x, training)``. Its ``params`` are the shared variables that
     training adjusts; its ``state`` are those that a training step sets to ``new_state()``, as for
-    a running mean. ``takes`` says what it may stand on,
-    ``gives`` what it gives: dense rows, sparse rows, or ids.
+    a running mean. ``train_inputs`` are variables that the value in a training step depends on
+    besides the rows, as for noise; ``draw`` gives their values. ``takes`` says what it may stand
+    on, ``gives`` what it gives: dense rows, sparse rows, or ids.
     """
 
     prev = None
     params = ()
     state = ()
+    train_inputs = ()
     takes = ("dense",)
     gives = "dense"
 
@@ -56,6 +58,10 @@ class Layer:
 
     def new_state(self):
         """One expression for each variable in ``state``."""
+        return []
+
+    def draw(self, rng, n_rows):
+        """One array for each of ``train_inputs``, drawn for a training step with so many rows."""
         return []
 
     def rows_read(self, x):
@@ -277,6 +283,23 @@ class ReLU(Layer):
 
     def config(self):
         return (type(self),)
+
+
+class L2Norm(Layer):
+    """x / ‖x‖ for each row, ‖x‖ = √Σⱼ xⱼ²; a row of zeros becomes (1, …, 1) / √M.
+
+    Such a row has no direction of its own; so all of them get the same one, and every row that
+    leaves this layer has length 1.
+    """
+
+    def expression(self, x, training):
+        squares = T.sum(x * x, axis=1, keepdims=True)
+        zero = T.eq(squares, 0)
+        constant = T.ones_like(x) * self.dtype.type(self.size**-0.5)
+        return T.switch(zero, constant, x / T.sqrt(T.switch(zero, T.ones_like(squares), squares)))
+
+    def config(self):
+        return type(self), self.size
 
 
 class Softmax(Layer):

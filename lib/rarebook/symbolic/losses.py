@@ -1,4 +1,7 @@
-"""Losses as Theano expressions, from logits: finite where the logarithm of a softmax is not."""
+"""Losses as Theano expressions.
+
+Those of a softmax are taken from logits, and are finite where the logarithm of a softmax is not.
+"""
 
 from rarebook.backend import Assert, T, theano
 
@@ -36,3 +39,27 @@ def nll(z, y):
     chosen = T.eq(y[:, None], T.arange(z.shape[1])[None, :])
     total = T.sum(T.switch(chosen, log_p, T.zeros_like(log_p)))
     return -total / T.cast(z.shape[0], z.dtype)
+
+
+def margin_loss(q, positives, negatives, present, margin):
+    """The mean over a batch of Σⱼ max(0, q · Nⱼ - q · P + margin).
+
+    A query shall be nearer to a key of its own label than to each key of another, by the margin.
+
+    Args:
+        q: queries of length 1, (B, M).
+        positives: P, a key of the right label for each query, (B, M).
+        negatives: N, keys of wrong labels, (B, k, M).
+        present: (B, k), 1 where the pair counts and 0 where there is no such key.
+        margin: a scalar.
+
+    Returns:
+        A scalar of q's dtype.
+
+    Source: Kaiser et al., Learning to Remember Rare Events, 2017, with one negative.
+    """
+    right = T.sum(q * positives, axis=1)
+    wrong = T.sum(q[:, None, :] * negatives, axis=2)
+    short = wrong - right[:, None] + margin
+    total = T.sum(present * T.switch(short > 0, short, T.zeros_like(short)))
+    return total / T.cast(q.shape[0], q.dtype)
