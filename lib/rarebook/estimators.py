@@ -1,5 +1,7 @@
 """Scikit-learn's face of the networks: ``fit``, ``predict``, pipelines, grid search."""
 
+from contextlib import contextmanager
+
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -25,7 +27,7 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
         hidden_size: units of a hidden layer with ReLU; 0 for none.
         key_size: the length of a key.
         n_slots: of the memory.
-        eviction: a rule of :mod:`rarebook.eviction` or a function of your own; None is ``Oldest()``.
+        eviction: a rule of :mod:`rarebook.eviction` or a function of your own; None: ``Oldest()``.
         age_noise: see :class:`rarebook.memory.Memory`.
         margin: of the loss, a difference of cosines.
         n_neighbors: k, the nearest slots that the loss compares and that vote in a prediction.
@@ -84,6 +86,10 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Train on rows X (n, N), dense or sparse, and n labels; whatever was there is replaced."""
+        with self._undone_on_error():
+            return self._fit(X, y)
+
+    def _fit(self, X, y):
         X, y = self._rows_and_labels(X, y, reset=True)
         classes = np.unique(y)
         rng, network = self._network(X, classes)
@@ -109,6 +115,10 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
             y: n labels.
             classes: labels to come, as other estimators of scikit-learn need; not needed here.
         """
+        with self._undone_on_error():
+            return self._partial_fit(X, y, classes)
+
+    def _partial_fit(self, X, y, classes):
         first = not hasattr(self, "network_")
         X, y = self._rows_and_labels(X, y, reset=first)
         known = [y] if classes is None else [y, np.asarray(classes)]
@@ -123,7 +133,7 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X):
         """The probability of each of ``classes_`` for rows X, (n, C)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
         network = self.network_
         p = network.predict_proba(
@@ -142,6 +152,17 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
+    @contextmanager
+    def _undone_on_error(self):
+        """Validation sets attributes such as n_features_in_ before all has been looked at."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
     def _rows_and_labels(self, X, y, reset):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=reset)
         check_classification_targets(y)
@@ -150,6 +171,14 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
     def _network(self, X, classes):
         """A generator, and a new network for rows like X."""
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        memory = Memory(
+            self.n_slots,
+            self.key_size,
+            rng=rng,
+            eviction=self.eviction,
+            age_noise=self.age_noise,
+            dtype="float64",
+        )
         rows = (SparseInput if issparse(X) else Input)(X.shape[1], "float64")
         layers = [rows]
         if checks.whole_number("hidden_size", self.hidden_size, 0):
@@ -159,19 +188,15 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
         layers.append(Projection(layers[-1], self.key_size, rng))
         layers.append(L2Norm(layers[-1]))
         head = None
-        if checks.real_number("head_weight", self.head_weight, at_least=0):
+        if checks.real_number("head_weight", self.head_weight, at_least=0) > 1:
+            checks.refuse("head_weight", self.head_weight, "0 to 1")
+        checks.real_number("inverse_temperature", self.inverse_temperature, at_least=0)
+        if self.head_weight:
             logits = Projection(shared[-1], len(classes), rng)
             head = Network([*shared, logits, Softmax(logits)])
         network = MemoryNetwork(
             Network(layers),
-            Memory(
-                self.n_slots,
-                self.key_size,
-                rng=rng,
-                eviction=self.eviction,
-                age_noise=self.age_noise,
-                dtype="float64",
-            ),
+            memory,
             head=head,
             head_labels=None if head is None else classes.tolist(),
             optimizer=Adam(self.learning_rate),

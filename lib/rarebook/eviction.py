@@ -56,7 +56,8 @@ class LabelAware:
     gamma: float = 1.0
 
     def __post_init__(self):
-        checks.real_number("gamma", self.gamma, at_least=0)
+        gamma = checks.real_number("gamma", self.gamma, at_least=0)
+        object.__setattr__(self, "gamma", gamma)  # a plain float, which a file can hold
 
     def __call__(self, memory, label):
         shares = memory.label_counts / memory.n_slots

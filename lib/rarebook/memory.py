@@ -98,7 +98,7 @@ class Memory:
         self.clear()
 
     def clear(self):
-        """Forget everything: all slots, labels and counts. Only ``rng`` goes on from where it is."""
+        """Forget everything: slots, labels and counts. Only ``rng`` goes on from where it is."""
         self.n_filled = 0  # the slots 0 … n_filled - 1 are taken
         self.n_updates = 0  # samples so far: the clock that ages are read from
         self.rule_state = {}
@@ -190,7 +190,8 @@ class Memory:
         n_labels = int(np.count_nonzero(self.label_counts))
         return (
             f"Memory({self.n_filled:,} of {self.n_slots:,} slots × {self.key_size}, "
-            f"{n_labels:,} label{'s' * (n_labels != 1)}, {self.n_updates:,} updates, "
+            f"{n_labels:,} label{'s' * (n_labels != 1)}, "
+            f"{self.n_updates:,} update{'s' * (self.n_updates != 1)}, "
             f"{getattr(self.eviction, '__name__', self.eviction)})"
         )
 

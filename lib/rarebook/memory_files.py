@@ -40,7 +40,14 @@ def load(Memory, path, eviction=None, rng=None):
         checks.refuse("eviction", "None", "the rule of the memory in the file, which is your own")
     try:
         return _restored(Memory, header, arrays, eviction, rng)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        TypeError,
+        ValueError,
+    ) as error:
         checks.refuse("path", f"{path} ({error})", "a whole file that holds a rarebook memory")
 
 
@@ -120,5 +127,10 @@ def _generator(state):
             return {name: like(value, saved[name]) for name, value in now.items()}
         return np.array(saved, now.dtype) if isinstance(now, np.ndarray) else saved
 
-    bits.state = like(bits.state, state)
+    state = like(bits.state, state)
+    # NumPy follows these two unchecked: how much of an array of random numbers is used up.
+    for name, values, end in [("pos", state["state"], 624), ("buffer_pos", state, 4)]:
+        if not 0 <= values.get(name, 0) <= end:
+            raise ValueError(f"{name} {values[name]}")
+    bits.state = state
     return np.random.Generator(bits)

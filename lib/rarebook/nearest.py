@@ -14,7 +14,8 @@ def unit_rows(argument, X, shape, dtype):
     Raises:
         ValueError: if the shape does not fit, a value is not finite or a row has length 0.
     """
-    X = checks.array(argument, X, shape, np.dtype(np.float64))
+    # In C order, for the order of a sum depends on the layout.
+    X = np.ascontiguousarray(checks.array(argument, X, shape, np.dtype(np.float64)))
     peak = np.abs(X).max(axis=1, initial=0)
     if not peak.all():
         checks.refuse(argument, "a row of length 0", "rows with a direction")

@@ -163,8 +163,9 @@ class MemoryNetwork(MemoryPredictor):
         if not len(y):
             checks.refuse("X", "no rows", "one row or more")
         values = [variable.get_value() for variable in self.variables]
-        memory, state = deepcopy(vars(self.memory)), self._state
-        state = state and [variable.get_value() for variable in state]
+        state = self._state and [variable.get_value() for variable in self._state]
+        memory, random = self.memory, self.memory.rng.bit_generator.state
+        held = {name: deepcopy(value) for name, value in vars(memory).items() if name != "rng"}
         records = []
         try:
             for epoch in tqdm(
@@ -194,7 +195,8 @@ class MemoryNetwork(MemoryPredictor):
         except BaseException:
             for variable, value in zip(self.variables, values, strict=True):
                 variable.set_value(value)
-            vars(self.memory).update(memory)
+            vars(memory).update(held)
+            memory.rng.bit_generator.state = random
             self._state = None
             if state is not None:
                 self._state = self._step().new_state()
@@ -243,7 +245,9 @@ class MemoryNetwork(MemoryPredictor):
             cost, kept, pairs, _ = updates(stand_ins[:n], cost, kept, self.optimizer, rate, rows)
             state = [variable for variable, _ in pairs if variable not in stand_ins]
             pairs += zip(stand_ins[n:], kept, strict=True)
-            return Compiled(theano.function(inputs, cost, updates=pairs), stand_ins, state)
+            # A controller without parameters has no use for a learning rate.
+            step = theano.function(inputs, cost, updates=pairs, on_unused_input="ignore")
+            return Compiled(step, stand_ins, state)
 
         settings = replace(self.optimizer, learning_rate=1e-6)
         own = tuple(
