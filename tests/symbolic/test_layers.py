@@ -12,6 +12,7 @@ from rarebook.backend import T, theano
 from rarebook.symbolic.layers import (
     BatchNorm,
     Input,
+    L2Norm,
     Layer,
     Projection,
     ReLU,
@@ -20,7 +21,7 @@ from rarebook.symbolic.layers import (
 )
 from rarebook.symbolic.losses import nll
 from rarebook.symbolic.network import Network
-from support import classifier, scatter, sparse_matrix
+from support import classifier, scatter, sparse_matrix, twin
 
 RTOL = {"float32": 1e-5, "float64": 1e-12}
 
@@ -189,6 +190,31 @@ def test_softmax_is_finite_for_logits_of_any_size(rng):
     p = net.predict_proba(z)
     np.testing.assert_allclose(p, scipy.special.softmax(z.astype("float32"), axis=1), rtol=1e-5)
     np.testing.assert_array_equal(net.predict(z), z.argmax(axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_l2_norm_gives_rows_of_length_one(rng, dtype):
+    first = Input(4, dtype)
+    net = Network([first, L2Norm(first)])
+    X = rng.normal(size=(5, 4)) * np.array([[1], [1e-30], [1e30], [0], [1e-3]])
+    unit = net.output(X)
+    assert unit.dtype == dtype
+    np.testing.assert_allclose(np.linalg.norm(unit.astype("float64"), axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(unit[3], 0.5)
+    cosine = (unit * X).sum(axis=1) / np.maximum(np.linalg.norm(X, axis=1), 1e-300)
+    np.testing.assert_allclose(cosine[[0, 1, 2, 4]], 1, rtol=1e-6)
+    np.testing.assert_allclose(twin(net)[-1](X), unit, rtol=1e-6)
+
+
+def test_the_gradient_of_l2_norm(rng):
+    first = Input(3, "float64")
+    unit, weights = L2Norm(first).output, rng.normal(size=(3, 3))
+    slope = theano.function([first.output], T.grad(T.sum(unit * weights), first.output))
+    x = rng.normal(size=(3, 3)) * np.array([[1], [100], [0]])
+    length = np.linalg.norm(x, axis=1, keepdims=True)[:2]
+    u, w = x[:2] / length, weights[:2]
+    expected = (w - u * (u * w).sum(axis=1, keepdims=True)) / length
+    np.testing.assert_allclose(slope(x), [*expected, np.zeros(3)], rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", [Input, SparseInput])

@@ -158,9 +158,11 @@ class L2Norm(Layer):
 
     def __call__(self, X):
         x = self.prev(X)
-        length = np.sqrt((x * x).sum(axis=1, keepdims=True))
+        peak = np.abs(x).max(axis=1, keepdims=True)
+        x = x / np.where(peak, peak, 1)  # so that no square overflows
+        squares = (x * x).sum(axis=1, keepdims=True)
         constant = self.dtype.type(self.size**-0.5)
-        return np.where(length, x / np.where(length, length, 1), constant)
+        return np.where(peak, x / np.sqrt(np.where(peak, squares, 1)), constant)
 
 
 class Softmax(Layer):

@@ -293,10 +293,14 @@ class L2Norm(Layer):
     """
 
     def expression(self, x, training):
+        peak = T.max(abs(x), axis=1, keepdims=True)
+        zero = T.eq(peak, 0)
+        # Scaled so that no square overflows; the scale cancels, and so does its derivative.
+        peak = T.switch(zero, T.ones_like(peak), peak)
+        x = x / theano.gradient.disconnected_grad(peak)
         squares = T.sum(x * x, axis=1, keepdims=True)
-        zero = T.eq(squares, 0)
-        constant = T.ones_like(x) * self.dtype.type(self.size**-0.5)
-        return T.switch(zero, constant, x / T.sqrt(T.switch(zero, T.ones_like(squares), squares)))
+        unit = x / T.sqrt(T.switch(zero, T.ones_like(squares), squares))
+        return T.switch(zero, T.ones_like(x) * self.dtype.type(self.size**-0.5), unit)
 
     def config(self):
         return type(self), self.size
