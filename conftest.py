@@ -16,7 +16,7 @@ settings.register_profile("rarebook", derandomize=True, deadline=None, max_examp
 settings.load_profile("rarebook")
 
 # Classic Theano goes without Numba, and so without the modules that need it.
-KERNELS = [f"lib/rarebook/{name}kernels.py" for name in ("", "pair_", "row_")]
+KERNELS = [f"lib/rarebook/{name}kernels.py" for name in ("", "image_", "pair_", "row_")]
 collect_ignore = [] if importlib.util.find_spec("numba") else KERNELS
 
 # A notebook names the data it needs in its metadata: "rarebook": {"data": ["newsgroups"]}

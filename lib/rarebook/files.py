@@ -44,7 +44,8 @@ def write_file(path, kind, version, header, arrays):
                 archive.writestr(zipfile.ZipInfo("header.json"), json.dumps(header))
                 for name, values in arrays.items():
                     npy = io.BytesIO()
-                    np.lib.format.write_array(npy, np.ascontiguousarray(values), allow_pickle=False)
+                    values = np.asarray(values, order="C")
+                    np.lib.format.write_array(npy, values, allow_pickle=False)
                     archive.writestr(zipfile.ZipInfo(f"{name}.npy"), npy.getbuffer())
             file.flush()
             os.fsync(file.fileno())
@@ -92,6 +93,8 @@ def _contents(file):
         stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
         if not stored or sum(member.file_size for member in members) > size:
             raise ValueError("it would unpack to more than it holds")
+        if not all(0 <= member.header_offset < size for member in members):
+            raise ValueError("a part that lies outside")
         if len({member.filename for member in members}) != len(members):
             raise ValueError("a name twice")
         data = {member.filename: archive.read(member) for member in members}

@@ -117,19 +117,20 @@ class Memory:
 
     @property
     def keys(self):
-        """K: unit vectors (n_slots, key_size), zeros in an empty slot. Read only."""
+        """The unit vectors K (n_slots, key_size), zeros in an empty slot. Read only."""
         if self._batch is not None:
             self._batch.settle()
         return read_only(self._keys)
 
     @property
     def labels(self):
-        """V: the label of each slot, a list; None for an empty one."""
+        """The label V of each slot, a list; None for an empty one."""
         return [None if i < 0 else self._label_list[i] for i in self._ids.tolist()]
 
     @property
     def ages(self):
-        """A: int64 (n_slots,), updates since the slot was averaged or written (or since the start).
+        """The ages A, int64 (n_slots,), updates since the slot was averaged or written, or since
+        the start.
 
         A += 1 after each sample, and 0 for the slot that it changed.
         """
@@ -236,7 +237,8 @@ class Memory:
             q: (B, key_size) or (key_size,), of any length above 0.
             k: at least 1. Where fewer slots are taken, all of these are found. Empty slots never.
             inverse_temperature: t, at least 0, of the confidences.
-            count: whether the nearest slot counts as read, for :class:`LeastRecentlyUsed`.
+            count: whether the nearest slot counts as read, for
+                :class:`~rarebook.eviction.LeastRecentlyUsed`.
 
         Returns:
             :class:`Neighbours`: ``labels``, int64 if all known labels are integers, otherwise
@@ -481,7 +483,7 @@ class Memory:
 
     @property
     def tolerance(self):
-        """How far apart two sums of products can come out that are equal: 16 · (key_size + 8) · u.
+        """16 · (key_size + 8) · u, by how much two equal similarities can come out apart.
 
         A float product of unit vectors is off by key_size · u at most, u being half the dtype's
         epsilon. In a similarity that :mod:`rarebook.memory_batch` keeps up to date, an error e
