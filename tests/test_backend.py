@@ -78,6 +78,12 @@ def test_no_other_module_names_an_engine():
 ALONE = [
     *sorted(f"rarebook.numeric.{path.stem}" for path in (LIBRARY / "numeric").glob("[a-z]*.py")),
     "rarebook.checks",
+    "rarebook.eviction",
+    "rarebook.files",
+    "rarebook.memory",
+    "rarebook.memory_batch",
+    "rarebook.memory_files",
+    "rarebook.nearest",
     "rarebook.sequences",
     "rarebook.update_rules",
 ]
@@ -92,10 +98,14 @@ def test_the_numeric_floor_imports_numpy_alone():
         "pro = Projection(inp, [[1, 2], [3, 4], [5, 6]], [0, 1])\n"
         "print(pro(([0, 2, 2], [0, 2], [1, 10])).tolist())\n"
         "from rarebook.numeric.bag_layers import *\n"
-        "print(EmbeddingBag(BagInput(3), [[0], [1], [3]])([[1, 2], []]).tolist())"
+        "print(EmbeddingBag(BagInput(3), [[0], [1], [3]])([[1, 2], []]).tolist())\n"
+        "import numpy\n"
+        "from rarebook.memory import Memory\n"
+        "memory = Memory(2, 2, rng=numpy.random.default_rng(0))\n"
+        "print(memory.update([[1, 0], [0, 1], [1, 1]], ['a', 'b', 'c']).evicted.tolist())"
     )
     done = python(source)
-    printed = "[[51.0, 63.0], [0.0, 1.0]]\n[[2.0], [0.0]]\n"
+    printed = "[[51.0, 63.0], [0.0, 1.0]]\n[[2.0], [0.0]]\n[None, None, 'a']\n"
     assert (done.stdout, done.stderr) == (printed, "")
 
 

@@ -14,7 +14,6 @@ from rarebook.estimators import MemoryClassifier
 from rarebook.eviction import LabelAware
 from support import sparse_matrix
 
-
 # parametrize_with_checks of scikit-learn 1.7 gives a generator, which pytest 9 warns of.
 CHECKS = list(estimator_checks_generator(MemoryClassifier()))
 

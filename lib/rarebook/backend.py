@@ -158,11 +158,12 @@ def _register(op_type, build):
         register_funcify_and_cache_key,
     )
 
-    from rarebook import kernels, pair_kernels, row_kernels
+    from rarebook import image_kernels, kernels, pair_kernels, row_kernels
 
     pytensors_own = numba_funcify_and_cache_key.dispatch(op_type)
     # Once the source changes, what is cached on disk is out of date.
-    source = [inspect.getsource(module) for module in (kernels, pair_kernels, row_kernels)]
+    modules = image_kernels, kernels, pair_kernels, row_kernels
+    source = [inspect.getsource(module) for module in modules]
 
     @register_funcify_and_cache_key(op_type)
     def funcify(op, node, **kwargs):

@@ -12,6 +12,12 @@ import numpy as np
 
 INT32_MAX = np.iinfo(np.int32).max
 
+LAYERS = {  # what a layer gives: such a layer in words
+    "dense": "a layer with dense output, such as a Projection",
+    "ids": "a BagInput",
+    "images": "a layer that gives images, such as an ImageInput",
+}
+
 
 def refuse(argument, received, allowed):
     """Raise the one kind of error that bad input gets."""
@@ -106,6 +112,21 @@ def array(argument, values, shape, dtype):
     if not fits:
         refuse(argument, f"shape {values.shape}", f"an array of shape {shape_text(shape)}")
     return _floats(argument, values, dtype)
+
+
+def images(argument, X, shape, dtype):
+    """``X`` as a finite array (B, H, W, C) of ``dtype``; (B, H, W) will do for one channel."""
+    if shape[2] == 1 and np.ndim(X) == 3:
+        return array(argument, X, (None, *shape[:2]), dtype)[..., None]
+    return array(argument, X, (None, *shape), dtype)
+
+
+def pooled(shape):
+    """The shape of images after 2×2 pooling, if they are large enough."""
+    H, W, C = shape
+    if min(H, W) < 2:
+        refuse("prev", f"images of shape {shape}", "height and width of at least 2")
+    return H // 2, W // 2, C
 
 
 def shape_text(shape):

@@ -111,6 +111,7 @@ class Memory:
         self._noise = np.zeros(self.n_slots)
         self._due = np.zeros(self.n_slots)  # noise - touched: the larger, the older
         self._label_list, self._id_of = [], {}
+        self._label_array = None  # the labels as an array, made when a query needs it
         self._counts, self._seen = np.zeros(8, np.int64), np.zeros(8, np.int64)
 
     # What is stored -------------------------------------------------------------------------------
@@ -258,11 +259,13 @@ class Memory:
         if count:
             self._used[slots[:, 0]] = self._n_events + 1 + np.arange(len(Q))
             self._n_events += len(Q)
+        if self._label_array is None:
+            self._label_array = as_array(self._label_list)
         with np.errstate(over="ignore"):  # exp(-inf) is 0
             e = np.exp(t * (similarities - similarities[:, :1]))
         confidences = (e / e.sum(axis=1, keepdims=True)).astype(self.dtype)
         found = Neighbours(
-            as_array(self._label_list)[self._ids[slots]],
+            self._label_array[self._ids[slots]],
             similarities.clip(-1, 1).astype(self.dtype),
             slots,
             confidences,
@@ -348,17 +351,17 @@ class Memory:
     @contextmanager
     def undone_on_error(self):
         """Within the ``with``, updates are undone if an exception leaves it."""
-        if self._before is not None:  # within another one
-            yield self._before
-            return
-        self._before = _Before(self)
+        outer, self._before = self._before, _Before(self)
         try:
             yield self._before
+            if outer is not None:  # which may have to undo this as well
+                outer.slots += self._before.slots
+                outer.keys += self._before.keys
         except BaseException:
             self._before.restore()
             raise
         finally:
-            self._before = None
+            self._before = outer
 
     def refresh(self, slots, q):
         """Set the keys of filled slots anew, for patterns whose encoding has changed.
@@ -477,6 +480,7 @@ class Memory:
             self._counts, self._seen = (np.resize(a, 2 * n) for a in (self._counts, self._seen))
         self._counts[n] = self._seen[n] = 0
         self._label_list.append(label)
+        self._label_array = None
         self._id_of[label] = n
 
     # Searching ------------------------------------------------------------------------------------
@@ -547,6 +551,7 @@ class _Before:
         for label in memory._label_list[self.n_labels :]:
             del memory._id_of[label]
         del memory._label_list[self.n_labels :]
+        memory._label_array = None
         memory._counts, memory._seen = self.label_counts
         for slot, values in reversed(self.slots):
             for column, value in zip(self.columns, values, strict=True):

@@ -109,12 +109,13 @@ class _Batch:
             return
         slots, samples, hits = map(np.array, zip(*self.owed, strict=True))
         self.owed = []
-        self.before.keep_keys(np.unique(slots))
+        order = np.argsort(slots, kind="stable")  # by slot, and each slot's in order of time
+        slots, samples, hits = slots[order], samples[order], hits[order]
+        first = np.flatnonzero(np.diff(slots, prepend=-1))
+        turns = np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
+        self.before.keep_keys(slots[first])
         keys = self.state._keys
-        while len(slots):
-            first = np.unique(slots, return_index=True)[1]
-            now, Q = slots[first], self.Q[samples[first]]
-            keys[now] = np.where(hits[first, None], averaged(Q, keys[now]), Q)
-            rest = np.ones(len(slots), bool)
-            rest[first] = False
-            slots, samples, hits = slots[rest], samples[rest], hits[rest]
+        for turn in range(turns.max() + 1):
+            part = turns == turn
+            now, Q = slots[part], self.Q[samples[part]]
+            keys[now] = np.where(hits[part, None], averaged(Q, keys[now]), Q)

@@ -17,24 +17,24 @@ class Layer:
     """One step of a network. ``prev`` is the layer it stands on, None for an input.
 
     Calling a layer with rows X returns its output for these rows, an array (B, ``size``). ``takes``
-    says what it may stand on, ``gives`` what it gives: dense rows, sparse rows, or ids.
+    says what it may stand on, ``gives`` what it gives: dense rows, sparse rows, ids, or images;
+    None: what it stands on gives. ``shape`` is (H, W, C) for images, None for anything else.
     """
 
     prev = None
     params = ()
     takes = ("dense",)
     gives = "dense"
+    shape = None
 
     def __init__(self, prev, name=None):
         if not isinstance(prev, Layer):
             checks.refuse("prev", repr(prev), "a layer of this floor")
         if prev.gives not in self.takes:
-            allowed = {
-                "dense": "a layer with dense output, such as a Projection",
-                "ids": "a BagInput",
-            }
-            checks.refuse("prev", type(prev).__name__, allowed[self.takes[0]])
+            checks.refuse("prev", type(prev).__name__, checks.LAYERS[self.takes[0]])
         self.prev, self.name = prev, name
+        self.gives = self.gives or prev.gives
+        self.shape = prev.shape if self.gives == "images" else None
         self.size, self.dtype = prev.size, prev.dtype
 
     @property
@@ -120,7 +120,7 @@ class BatchNorm(Layer):
     """γ (x - mean) / √(var + ε) + β with the running mean and variance of the training.
 
     Args:
-        prev: the layer before, of size M.
+        prev: the layer before, of size M; of images, M is the number of channels.
         gamma, beta, mean, var: (M,) each; ``var`` is not negative.
         epsilon: above 0.
 
@@ -129,6 +129,9 @@ class BatchNorm(Layer):
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 2.
     """
+
+    takes = ("dense", "images")
+    gives = None
 
     def __init__(self, prev, gamma, beta, mean, var, epsilon=1e-5, name=None):
         super().__init__(prev, name)
@@ -148,6 +151,9 @@ class BatchNorm(Layer):
 
 class ReLU(Layer):
     """max(0, x)."""
+
+    takes = ("dense", "images")
+    gives = None
 
     def __call__(self, X):
         return np.maximum(self.prev(X), 0)

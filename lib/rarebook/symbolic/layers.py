@@ -24,7 +24,8 @@ class Layer:
     training adjusts; its ``state`` are those that a training step sets to ``new_state()``, as for
     a running mean. ``train_inputs`` are variables that the value in a training step depends on
     besides the rows, as for noise; ``draw`` gives their values. ``takes`` says what it may stand
-    on, ``gives`` what it gives: dense rows, sparse rows, or ids.
+    on, ``gives`` what it gives: dense rows, sparse rows, ids, or images; None: what it stands on
+    gives. ``shape`` is (H, W, C) for images, None for anything else.
     """
 
     prev = None
@@ -33,17 +34,16 @@ class Layer:
     train_inputs = ()
     takes = ("dense",)
     gives = "dense"
+    shape = None
 
     def __init__(self, prev, name=None):
         if not isinstance(prev, Layer):
             checks.refuse("prev", repr(prev), "a layer of this floor")
         if prev.gives not in self.takes:
-            allowed = {
-                "dense": "a layer with dense output, such as a Projection",
-                "ids": "a BagInput",
-            }
-            checks.refuse("prev", type(prev).__name__, allowed[self.takes[0]])
+            checks.refuse("prev", type(prev).__name__, checks.LAYERS[self.takes[0]])
         self.prev, self.name = prev, name
+        self.gives = self.gives or prev.gives
+        self.shape = prev.shape if self.gives == "images" else None
         self.size, self.dtype = prev.size, prev.dtype
 
     @cached_property
@@ -226,14 +226,14 @@ class Projection(Layer):
 
 
 class BatchNorm(Layer):
-    """γ (x - mean) / √(var + ε) + β, over each column.
+    """γ (x - mean) / √(var + ε) + β, over each column, or each channel of images.
 
     In training, mean and variance (divided by B) are the batch's, and a running average of each
     follows them: new = momentum · old + (1 - momentum) · batch. In prediction they are the running
     averages, so that a row's output does not depend on the rows beside it.
 
     Args:
-        prev: the layer before, of size M.
+        prev: the layer before, of size M; of images, M is the number of channels.
         momentum: at least 0, below 1.
         epsilon: above 0; in the unit of a variance.
 
@@ -242,6 +242,9 @@ class BatchNorm(Layer):
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015.
     """
+
+    takes = ("dense", "images")
+    gives = None
 
     def __init__(self, prev, momentum=0.9, epsilon=1e-5, name=None):
         super().__init__(prev, name)
@@ -270,13 +273,17 @@ class BatchNorm(Layer):
 
 
 def moments(x):
-    """Mean and variance of each column of x (B, M), two vectors (M,)."""
-    mean = T.mean(x, axis=0)
-    return mean, T.mean((x - mean) ** 2, axis=0)
+    """Mean and variance over all axes of x (B, …, M) but the last, two vectors (M,)."""
+    axes = list(range(x.ndim - 1))
+    mean = T.mean(x, axis=axes)
+    return mean, T.mean((x - mean) ** 2, axis=axes)
 
 
 class ReLU(Layer):
     """max(0, x), with derivative 0 at 0."""
+
+    takes = ("dense", "images")
+    gives = None
 
     def expression(self, x, training):
         return T.switch(x > 0, x, T.zeros_like(x))

@@ -28,7 +28,7 @@ class Network(LayerList):
         return [*self.params, *(variable for layer in self for variable in layer.state)]
 
     def output(self, X, layer=-1, batch_size=1024):
-        """A layer's value in prediction for rows X, (B, ``net[layer].size``).
+        """A layer's value in prediction for rows X, (B, ``net[layer].size``) or (B, H, W, C).
 
         Args:
             X: (B, N), sparse where the network starts with SparseInput, otherwise dense.
@@ -49,7 +49,7 @@ class Network(LayerList):
             stand_ins, (value,) = with_stand_ins(self.variables, [chosen.output])
             return Compiled(theano.function([self[0].output], value), stand_ins)
 
-        values = np.empty((X.shape[0], chosen.size), self[0].dtype)
+        values = np.empty((X.shape[0], *(chosen.shape or [chosen.size])), self[0].dtype)
         with compiled(self, ("output", position), build).lend(self.variables) as function:
             for start in range(0, len(values), batch_size):
                 values[start : start + batch_size] = function(X[start : start + batch_size])
