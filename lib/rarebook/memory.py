@@ -23,6 +23,7 @@ from rarebook.eviction import Oldest
 from rarebook.nearest import averaged, exact, largest, unit_rows
 
 CHUNK = 256  # samples of an update that are worked on at a time
+WHOLE = 256  # slots that are copied in the time in which one is looked at by itself
 PRODUCTS = 1 << 23  # similarities, or numbers of keys found, that a query holds at a time
 
 
@@ -339,7 +340,7 @@ class Memory:
         y = plain_labels("y", [y] if single else y, len(Q))
         slots, hits = np.full(len(Q), -1), np.zeros(len(Q), bool)
         evicted = np.full(len(Q), None, object)
-        with self.undone_on_error() as before:
+        with self.undone_on_error(len(Q)) as before:
             for start in range(0, len(Q), CHUNK):
                 part = slice(start, start + CHUNK)
                 run = self._learn_one if len(Q[part]) == 1 else memory_batch.learn
@@ -349,9 +350,13 @@ class Memory:
         return Update(slots, hits, evicted)
 
     @contextmanager
-    def undone_on_error(self):
-        """Within the ``with``, updates are undone if an exception leaves it."""
-        outer, self._before = self._before, _Before(self)
+    def undone_on_error(self, n_samples=1):
+        """Within the ``with``, updates are undone if an exception leaves it.
+
+        Args:
+            n_samples: how many are to come, about; they need not be all.
+        """
+        outer, self._before = self._before, _Before(self, n_samples)
         try:
             yield self._before
             if outer is not None:  # which may have to undo this as well
@@ -426,36 +431,35 @@ class Memory:
 
         Returns the slot or None, whether it was hit, and the label that it held if it was not.
         """
-        if label not in self._id_of:
-            self._add_label(label)
-        own, old = self._id_of[label], None
+        own = self._id_of.get(label)
+        if own is None:
+            own = self._add_label(label)
         self._seen[own] += 1
-        self._n_events += 1
-        hit = False
+        slot, hit, old = nearest, False, None
         if nearest >= 0:
             before.keep(nearest)
+            self._n_events += 1
             self._used[nearest] = self._n_events
-            hit = self._ids[nearest] == own
+            hit = self._ids.item(nearest) == own
         if hit:
-            slot = nearest
             self._hits[slot] += 1
         elif (slot := self._free_slot(label)) is not None:
             before.keep(slot)
             if slot == self.n_filled:
                 self.n_filled += 1
             else:
-                old = int(self._ids[slot])
+                old = self._ids.item(slot)
                 self._counts[old] -= 1
                 old = self._label_list[old]
             self._ids[slot], self._hits[slot] = own, 0
             self._counts[own] += 1
             self._noise[slot] = self.age_noise * self.rng.random()
-        self.n_updates += 1
+        self.n_updates = now = self.n_updates + 1
         if slot is not None:
             self._n_events += 1
-            self._touched[slot], self._used[slot] = self.n_updates, self._n_events
-            self._due[slot] = self._noise[slot] - self.n_updates
-        return slot, bool(hit), old
+            self._touched[slot], self._used[slot] = now, self._n_events
+            self._due[slot] = self._noise.item(slot) - now
+        return slot, hit, old
 
     def _free_slot(self, label):
         """The slot that a new pattern gets, or None."""
@@ -482,6 +486,7 @@ class Memory:
         self._label_list.append(label)
         self._label_array = None
         self._id_of[label] = n
+        return n
 
     # Searching ------------------------------------------------------------------------------------
 
@@ -521,7 +526,7 @@ class Memory:
 class _Before:
     """What a memory was before an update, as far as the update has changed it."""
 
-    def __init__(self, memory):
+    def __init__(self, memory, n_samples=1):
         self.memory = memory
         self.numbers = memory.n_filled, memory.n_updates, memory._n_events
         self.random = memory.rng.bit_generator.state
@@ -533,10 +538,15 @@ class _Before:
             getattr(memory, f"_{name}")
             for name in ("ids", "touched", "used", "hits", "noise", "due")
         ]
+        # Many slots are copied faster together than some of them one by one.
+        self.whole = n_samples * WHOLE > memory.n_slots
+        if self.whole:
+            self.slots.append((slice(None), [column.copy() for column in self.columns]))
 
     def keep(self, slot):
         """To be called before anything but the slot's key changes."""
-        self.slots.append((slot, [column[slot] for column in self.columns]))
+        if not self.whole:
+            self.slots.append((slot, [column.item(slot) for column in self.columns]))
 
     def keep_keys(self, slots):
         """To be called before the keys of these slots change."""
@@ -571,6 +581,8 @@ def plain_labels(argument, y, n=None):
     if not in_order or getattr(y, "ndim", 1) != 1 or n not in (None, len(y)):
         received = f"{len(y)} labels" if in_order and getattr(y, "ndim", 1) == 1 else repr(y)
         checks.refuse(argument, received, f"{'n' if n is None else n} labels, one a query")
+    if isinstance(y, np.ndarray) and y.dtype.kind in "iub":
+        return y.tolist()
     y = [label.item() if isinstance(label, np.generic) else label for label in y]
     for label in y:
         try:

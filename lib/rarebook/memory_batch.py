@@ -21,10 +21,14 @@ def learn(before, Q, y, slots, hits, evicted):
     batch = state._batch = _Batch(before, Q)
     for i, label in enumerate(y):
         nearest, similarity = batch.nearest(i)
-        slot, hits[i], evicted[i] = state._place(before, nearest, label)
+        slot, hit, old = state._place(before, nearest, label)
         if slot is not None:
+            batch.change(i, slot, similarity if hit else None)
             slots[i] = slot
-            batch.change(i, slot, similarity if hits[i] else None)
+            if hit:
+                hits[i] = True
+            else:
+                evicted[i] = old
     batch.settle()
     state._batch = None
 
@@ -38,9 +42,10 @@ class _Batch:
         self.tolerance = self.state.tolerance
         self.S = Q @ self.state._keys[: self.n_old].T
         self.G = Q @ Q.T
-        self.changed = np.empty(n, np.int64)  # the slots that have changed, in order
+        self.changed = []  # the slots that have changed, in order
         self.place = {}  # slot: its row in T
         self.T = np.empty_like(self.G)  # T[place[slot], i]: similarity of the slot and sample i
+        self.reach = np.full(n, -np.inf, self.G.dtype)  # the largest that T has held for a sample
         self.owed = []  # (slot, sample, whether it is averaged): what the keys still lack
         if self.n_old:
             best, second = two_largest(self.S)
@@ -52,33 +57,36 @@ class _Batch:
     def nearest(self, i):
         """The slot nearest to sample i as the memory now is, and its similarity; -1 if empty."""
         old, u, second = self.first[i]
-        n, gap = len(self.place), self.tolerance
-        new, v, column = -1, -np.inf, self.T[:n, i]
-        if n:
-            new = column.argmax()
-            v = column.item(new)
-        if old in self.place and v <= u + gap:
+        n, gap, moved = len(self.changed), self.tolerance, self.first[i][0] in self.place
+        if not moved and self.reach.item(i) < u - gap and second < u - gap:
+            return old, u
+        if not n and not self.n_old:
+            return -1, u
+        column = self.T[:n, i]
+        new = column.argmax() if n else -1
+        v = column.item(new) if n else -np.inf
+        if moved and v <= second + gap:
             row = self.S[i]
-            row[self.changed[:n][self.changed[:n] < self.n_old]] = -np.inf
+            row[[slot for slot in self.changed if slot < self.n_old]] = -np.inf
             old = row.argmax()
             u = second = row.item(old)  # whether another is as near is seen below
+        elif moved:
+            u = second
         if v > u + gap:
             if n == 1 or np.count_nonzero(column >= v - gap) == 1:
-                return self.changed.item(new), v
+                return self.changed[new], v
         elif u > v + gap and second < u - gap:
             return old, u
-        elif not n and not self.n_old:
-            return -1, u
         return self._rescored(i, max(u, v) - gap, column)
 
     def _rescored(self, i, least, column):
         """The nearest slot among those with a similarity of at least ``least``, taken exactly."""
-        n, row = len(self.place), self.S[i]
-        row[self.changed[:n][self.changed[:n] < self.n_old]] = -np.inf
-        changed = self.changed[:n][np.flatnonzero(column >= least)]
-        near = np.sort(np.concatenate([np.flatnonzero(row >= least), changed]))
-        if len(changed):
+        row = self.S[i]
+        row[[slot for slot in self.changed if slot < self.n_old]] = -np.inf
+        near = [self.changed[place] for place in np.flatnonzero(column >= least)]
+        if near:
             self.settle()
+        near = np.sort(np.concatenate([np.flatnonzero(row >= least), np.array(near, np.int64)]))
         products = exact(self.state._keys[near], self.Q[i])
         best = products.argmax()
         return near.item(best), products.item(best)
@@ -88,20 +96,21 @@ class _Batch:
         self.owed.append((slot, i, similarity is not None))
         place = self.place.get(slot)
         if place is None:
-            place = self.place[slot] = len(self.place)
-            self.changed[place] = slot
-            old = self.S[i + 1 :, slot] if similarity is not None else None
+            place = self.place[slot] = len(self.changed)
+            self.changed.append(slot)
+            new = self.T[place]
+            old = None if similarity is None else self.S[:, slot]
         else:
-            old = self.T[place, i + 1 :]
-        new = self.T[place, i + 1 :]
+            new = old = self.T[place]
         if similarity is None:
-            new[:] = self.G[i, i + 1 :]
+            new[:] = self.G[i]
         elif similarity > 0.5:
-            np.add(old, self.G[i, i + 1 :], out=new)
+            np.add(old, self.G[i], out=new)
             new *= (2 + 2 * similarity) ** -0.5
         else:  # the sum is short, and dividing by its length would magnify errors
             self.settle()
-            np.matmul(self.Q[i + 1 :], self.state._keys[slot], out=new)
+            np.matmul(self.Q, self.state._keys[slot], out=new)
+        np.maximum(self.reach, new, out=self.reach)
 
     def settle(self):
         """Compute the keys that have changed; those of different slots together."""
@@ -116,6 +125,9 @@ class _Batch:
         self.before.keep_keys(slots[first])
         keys = self.state._keys
         for turn in range(turns.max() + 1):
-            part = turns == turn
-            now, Q = slots[part], self.Q[samples[part]]
-            keys[now] = np.where(hits[part, None], averaged(Q, keys[now]), Q)
+            part = np.flatnonzero(turns == turn)
+            now, Q, hit = slots[part], self.Q[samples[part]], hits[part]
+            new = averaged(Q, keys[now]) if hit.any() else Q
+            if not hit.all():
+                new[~hit] = Q[~hit]
+            keys[now] = new

@@ -25,10 +25,12 @@ def unit_rows(argument, X, shape, dtype):
 
 def averaged(Q, K):
     """(q + k) / ‖q + k‖ for unit rows (B, key_size), and q where the sum is zero up to rounding."""
-    total = Q.astype(np.float64) + K
+    total = np.add(Q, K, dtype=np.float64)
     length = np.sqrt((total * total).sum(axis=1, keepdims=True))
-    opposite = length <= 16 * np.finfo(Q.dtype).eps
-    return np.where(opposite, Q, total / np.where(opposite, 1, length)).astype(Q.dtype)
+    opposite = length[:, 0] <= 16 * np.finfo(Q.dtype).eps
+    if opposite.any():
+        total[opposite], length[opposite] = Q[opposite], 1
+    return (total / length).astype(Q.dtype)
 
 
 def exact(K, q):
