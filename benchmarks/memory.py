@@ -51,7 +51,7 @@ N_BATCHES |= {(64_000, 16): 20, (64_000, 256): 5}
 SIZES = sorted({n for n, _ in N_BATCHES})
 K_NEAREST = (1, 16)
 THREADS = (1, 2)
-ROUNDS = 5
+ROUNDS = 3
 CACHE = Path(__file__).parents[1] / ".cache" / "memory"
 
 

@@ -35,7 +35,7 @@ def test_learns(blobs):
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("settings", [{}, {"hidden_size": 0}, {"head_weight": 0.5}])
+@pytest.mark.parametrize("settings", [{}, {"hidden_size": 8}, {"head_weight": 0.5}])
 def test_sparse_and_dense_rows_alike(rng, settings):
     X, y = sparse_matrix(rng, (60, 8), dtype="float64"), rng.integers(3, size=60)
     models = [
@@ -96,7 +96,7 @@ def test_in_a_pipeline_and_a_grid_search(blobs):
     grid = {"memoryclassifier__n_neighbors": [1, 8], "memoryclassifier__margin": [0.1, 0.5]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
     assert search.best_score_ > 0.8 and set(search.best_params_) == set(grid)
-    words = make_pipeline(CountVectorizer(), MemoryClassifier(hidden_size=0, random_state=0))
+    words = make_pipeline(CountVectorizer(), MemoryClassifier(random_state=0))
     words.fit(["red apple", "green apple", "fast car", "red car"], ["food", "food", "toy", "toy"])
     assert words.predict(["green apple", "fast car"]).tolist() == ["food", "toy"]
 
@@ -104,7 +104,7 @@ def test_in_a_pipeline_and_a_grid_search(blobs):
 def test_rare_themes_of_the_movies():
     movies = load_movies()
     X, y = movies.X, movies.Y[:, 2]
-    model = MemoryClassifier(hidden_size=0, key_size=256, n_neighbors=16, random_state=0)
+    model = MemoryClassifier(key_size=256, random_state=0)
     model.fit(X[movies.train], y[movies.train])
     right = model.predict(X[movies.test]) == y[movies.test]
     rare = np.bincount(y[movies.train], minlength=y.max() + 1)[y[movies.test]] <= 4

@@ -24,7 +24,7 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
     goes on: it takes one training step on each batch and remembers it, and its labels may be new.
 
     Args:
-        hidden_size: units of a hidden layer with ReLU; 0 for none.
+        hidden_size: units of a hidden layer with ReLU; 0 for none, which suits sparse rows.
         key_size: the length of a key.
         n_slots: of the memory.
         eviction: a rule of :mod:`rarebook.eviction` or a function of your own; None: ``Oldest()``.
@@ -47,7 +47,7 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
     Example:
         >>> from rarebook.datasets import load_movies
         >>> movies = load_movies()
-        >>> model = MemoryClassifier(hidden_size=0, key_size=256, random_state=0)
+        >>> model = MemoryClassifier(key_size=256, random_state=0)
         >>> genres = movies.Y[:, 0]
         >>> model = model.fit(movies.X[movies.train], genres[movies.train])
         >>> model.score(movies.X[movies.test], genres[movies.test]) > 0.6
@@ -56,8 +56,8 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_size=64,
-        key_size=64,
+        hidden_size=0,
+        key_size=128,
         n_slots=1024,
         eviction=None,
         age_noise=1.0,

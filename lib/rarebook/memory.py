@@ -119,7 +119,10 @@ class Memory:
 
     @property
     def keys(self):
-        """The unit vectors K (n_slots, key_size), zeros in an empty slot. Read only."""
+        """The unit vectors K (n_slots, key_size), zeros in an empty slot.
+
+        Read only, and a view, as are all arrays here: copy it to keep it.
+        """
         if self._batch is not None:
             self._batch.settle()
         return read_only(self._keys)
@@ -170,12 +173,16 @@ class Memory:
 
     @property
     def label_counts(self):
-        """int64 (n_labels,), how many slots each known label holds. Read only."""
+        """int64 (n_labels,), how many slots each known label holds, in the order of
+        ``known_labels``. Read only, and a view: copy it to keep it.
+        """
         return read_only(self._counts[: len(self._label_list)])
 
     @property
     def label_seen(self):
-        """int64 (n_labels,), how many samples of each known label came. Read only."""
+        """int64 (n_labels,), how many samples of each known label came, in the order of
+        ``known_labels``. Read only, and a view: copy it to keep it.
+        """
         return read_only(self._seen[: len(self._label_list)])
 
     def label_id(self, label):
@@ -183,6 +190,7 @@ class Memory:
 
         Raises:
             KeyError: if no sample of it has come.
+            TypeError: if it is not hashable.
         """
         return self._id_of[label]
 
