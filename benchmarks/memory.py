@@ -36,6 +36,7 @@ import shutil
 import sys
 import time
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,14 @@ def fill(n):
     memory.save(CACHE / f"{n}.npz")
 
 
+@cache
+def normal(n, seed):
+    return np.random.default_rng(seed).normal(size=(n, D))
+
+
 def centres(labels, n):
     """The centre of each label, (len(labels), D)."""
-    few = np.random.default_rng(n + 1).normal(size=(n, D))
-    rare = np.random.default_rng(n + 2).normal(size=(n, D))
+    few, rare = normal(n, n + 1), normal(n, n + 2)
     rare = rare[labels % n] * np.where(labels[:, None] >> np.arange(D) % 20 & 1, 1, -1)
     return np.where(labels[:, None] < n, few[labels % n], rare)
 

@@ -51,15 +51,19 @@ class _Batch:
             best, second = two_largest(self.S)
             top = self.S[np.arange(n), best]
             self.first = list(zip(best.tolist(), top.tolist(), second.tolist(), strict=True))
+            # What most changes start from, gathered row by row: a column alone is slow to read.
+            likely = np.unique(best)
+            self.likely = dict(zip(likely.tolist(), self.S[:, likely].T.copy(), strict=True))
         else:
-            self.first = [(-1, -np.inf, -np.inf)] * n
+            self.first, self.likely = [(-1, -np.inf, -np.inf)] * n, {}
 
     def nearest(self, i):
         """The slot nearest to sample i as the memory now is, and its similarity; -1 if empty."""
         old, u, second = self.first[i]
-        n, gap, moved = len(self.changed), self.tolerance, self.first[i][0] in self.place
-        if not moved and self.reach.item(i) < u - gap and second < u - gap:
+        gap, moved = self.tolerance, old in self.place
+        if not moved and second < u - gap and self.reach.item(i) < u - gap:
             return old, u
+        n = len(self.changed)
         if not n and not self.n_old:
             return -1, u
         column = self.T[:n, i]
@@ -99,7 +103,9 @@ class _Batch:
             place = self.place[slot] = len(self.changed)
             self.changed.append(slot)
             new = self.T[place]
-            old = None if similarity is None else self.S[:, slot]
+            old = self.likely.get(slot)
+            if old is None and similarity is not None:
+                old = self.S[:, slot]
         else:
             new = old = self.T[place]
         if similarity is None:
