@@ -626,6 +626,8 @@ def test_it_prints_briefly():
     row = memory.table().splitlines()[1]
     assert row.split("  ")[1:3] == [" 0", "('a tuple', 'that is mu…"]
     assert row.endswith("+0.11 +0.00 +0.00 +0.00 …")
+    memory.update([[0, 1, 0, 0, 0]], ["two\nlines"])
+    assert memory.table().splitlines()[2].split("  ")[1:3] == [" 1", "two lines"]
 
 
 # What is refused, and that nothing has changed then -----------------------------------------------

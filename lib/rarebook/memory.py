@@ -218,7 +218,7 @@ class Memory:
         labels, ages = self.labels, self.ages
         lines = [("slot", "label", "age", "hits", "key")]
         for slot in shown:
-            label = str(labels[slot])
+            label = " ".join(str(labels[slot]).split())
             label = label if len(label) <= 24 else f"{label[:23]}…"
             key = " ".join(f"{value:+.2f}" for value in self.keys[slot, :width])
             key += " …" * (self.key_size > width)

@@ -35,6 +35,8 @@ def save(memory, path):
 
 def load(Memory, path, eviction=None, rng=None):
     """The memory in the file ``path``; see :meth:`rarebook.memory.Memory.load`."""
+    if rng is not None:
+        checks.generator("rng", rng)
     header, arrays = read_file(path, "memory", VERSION)
     if eviction is None and header.get("eviction") is None:
         checks.refuse("eviction", "None", "the rule of the memory in the file, which is your own")
@@ -67,6 +69,8 @@ def _restored(Memory, header, arrays, eviction, rng):
     n = memory.n_filled = len(keys)
     memory.n_updates = checks.whole_number("n_updates", header["n_updates"], n)
     memory._n_events = checks.whole_number("n_events", header["n_events"], n)
+    if max(memory.n_updates, memory._n_events) >= 2**62:
+        raise ValueError(f"{memory.n_updates} updates, {memory._n_events} events")
     labels = [from_json(label) for label in header["labels"]]
     memory._label_list, memory._id_of = labels, {label: i for i, label in enumerate(labels)}
     if n > memory.n_slots or len(memory._id_of) != len(labels) or None in memory._id_of:
