@@ -98,14 +98,23 @@ def _floats(argument, values, dtype):
     return values
 
 
+def as_array(argument, values, allowed):
+    """``values`` as an array, if all rows have one length."""
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy 1 only warns of rows that differ in length
+            return np.asarray(values)
+    except (ValueError, Warning):
+        refuse(argument, "rows of different lengths", allowed)
+
+
 def array(argument, values, shape, dtype):
     """``values`` as a finite array of ``dtype`` whose shape is ``shape`` (None: any length)."""
     if is_sparse(values):
         refuse(argument, "a sparse matrix", f"a dense array of shape {shape_text(shape)}")
-    try:
-        values = np.asarray(values)
-    except ValueError:
-        refuse(argument, "rows of different lengths", f"an array of shape {shape_text(shape)}")
+    values = as_array(argument, values, f"an array of shape {shape_text(shape)}")
     fits = values.ndim == len(shape) and all(
         want in (None, got) for got, want in zip(values.shape, shape, strict=True)
     )
@@ -245,13 +254,7 @@ def id_array(argument, values, size, ndim=None):
 
     ``size`` may be infinite, for ids of no table in particular.
     """
-    if not isinstance(values, np.ndarray):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # NumPy 1 only warns of rows that differ in length
-                values = np.asarray(values)
-        except (ValueError, Warning):
-            refuse(argument, "rows of different lengths", "integers; pad_sequences makes one shape")
+    values = as_array(argument, values, "integers; pad_sequences makes one shape")
     if values.size == 0 and values.dtype.kind == "f":  # an empty list has no integer type
         values = values.astype(np.int64)
     if values.dtype.kind not in "iu":

@@ -523,11 +523,10 @@ class Memory:
 
     def _queries(self, q):
         """Unit rows (B, key_size), and whether q was a single vector."""
-        try:
-            single = not checks.is_sparse(q) and np.ndim(q) == 1
-        except ValueError:
-            single = False  # rows of different lengths, which are refused below
-        q = [q] if single else q
+        if not checks.is_sparse(q):
+            q = checks.as_array("q", q, f"an array of shape (n, {self.key_size})")
+        single = q.ndim == 1
+        q = q[None] if single else q
         return unit_rows("q", q, (None, self.key_size), self.dtype), single
 
 

@@ -129,6 +129,8 @@ def _generator(state):
     def like(now, saved):
         if isinstance(now, dict):
             return {name: like(value, saved[name]) for name, value in now.items()}
+        if isinstance(saved, int) and saved < 0:
+            raise ValueError(f"{saved} in the state of a generator")
         return np.array(saved, now.dtype) if isinstance(now, np.ndarray) else saved
 
     state = like(bits.state, state)
