@@ -120,6 +120,14 @@ def test_learns_to_find_labels(data):
     assert (net.predict(X, 3) == y).mean() > 0.95
 
 
+@pytest.mark.parametrize("clear", [True, False])
+def test_empties_the_memory_before_each_epoch_if_asked(data, clear):
+    net = network()
+    net.remember(*data)
+    net.fit(*data, rng=np.random.default_rng(1), epochs=3, batch_size=16, clear=clear)
+    assert net.memory.n_updates == len(data[1]) * (1 if clear else 4)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adagrad(0.1), Adam(0.01)])
 def test_sparse_and_dense_rows_train_alike(rng, optimizer):
     X, y = sparse_matrix(rng, (40, N_COLUMNS), 0.5, dtype="float64"), rng.integers(3, size=40)

@@ -173,14 +173,14 @@ class MemoryNetwork(MemoryPredictor):
                 unit="epoch",
                 disable=None if progress is None else not progress,
             ):
-                began, losses, updates = time.perf_counter(), 0.0, []
+                began, losses, done = time.perf_counter(), 0.0, []
                 order = rng.permutation(len(y))
                 if clear:
                     self.memory.clear()
                 for batch in np.split(order, range(batch_size, len(y), batch_size)):
                     loss, update = self.learn(X[batch], y[batch])
                     losses += loss * len(batch)
-                    updates.append(update)
+                    done.append(update)
                 if not np.isfinite(losses):
                     checks.refuse("loss", losses, "a finite number; try a smaller learning_rate")
                 records.append(
@@ -188,8 +188,8 @@ class MemoryNetwork(MemoryPredictor):
                         "epoch": epoch,
                         "loss": losses / len(y),
                         "seconds": time.perf_counter() - began,
-                        "hits": float(np.concatenate([u.hits for u in updates]).mean()),
-                        "evicted": sum(e is not None for u in updates for e in u.evicted),
+                        "hits": float(np.concatenate([u.hits for u in done]).mean()),
+                        "evicted": sum(e is not None for u in done for e in u.evicted),
                     }
                 )
         except BaseException:
@@ -208,11 +208,11 @@ class MemoryNetwork(MemoryPredictor):
     def _targets(self, y):
         """One-hot rows (B, C) over the head's columns; zeros for a label that it does not have."""
         labels, columns = plain_labels("y", y), {y: j for j, y in enumerate(self.head_labels)}
-        T = np.zeros((len(labels), len(columns)), self.memory.dtype)
+        targets = np.zeros((len(labels), len(columns)), self.memory.dtype)
         for i, label in enumerate(labels):
             if label in columns:
-                T[i, columns[label]] = 1
-        return T
+                targets[i, columns[label]] = 1
+        return targets
 
     def _step(self):
         """The compiled step for networks of this shape and this optimizer."""
