@@ -10,7 +10,32 @@ from rarebook.datasets import (
     load_newsgroups,
     make_sparse_classification,
     make_zipf_stream,
+    newsgroup_levels,
 )
+from rarebook.label_tree import LabelTree
+
+GROUPS = [
+    "alt.atheism",
+    "comp.graphics",
+    "comp.os.ms-windows.misc",
+    "comp.sys.ibm.pc.hardware",
+    "comp.sys.mac.hardware",
+    "comp.windows.x",
+    "misc.forsale",
+    "rec.autos",
+    "rec.motorcycles",
+    "rec.sport.baseball",
+    "rec.sport.hockey",
+    "sci.crypt",
+    "sci.electronics",
+    "sci.med",
+    "sci.space",
+    "soc.religion.christian",
+    "talk.politics.guns",
+    "talk.politics.mideast",
+    "talk.politics.misc",
+    "talk.religion.misc",
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +60,30 @@ def test_newsgroups_is_what_the_docstring_says(newsgroups):
     group = np.bincount(d.y_train[d.X_train[:, [column]].toarray().ravel() == 1]).argmax()
     assert d.target_names[group] == "rec.sport.hockey"
     assert not {"the", "and"} & set(d.feature_names)
+    tree = LabelTree(d.parents)
+    assert d.target_names == d.level_names[2].tolist() == GROUPS
+    for Y, y in [(d.Y_train, d.y_train), (d.Y_test, d.y_test)]:
+        assert Y.shape == (len(y), 3) and Y.dtype == np.int64 and not tree.contradicts(Y).any()
+        np.testing.assert_array_equal(Y[:, 2], y)
+
+
+def test_the_levels_of_newsgroups():
+    level_names, parents, paths = newsgroup_levels(GROUPS)
+    assert level_names[0].tolist() == ["alt", "comp", "misc", "rec", "sci", "soc", "talk"]
+    assert [len(names) for names in level_names] == [7, 16, 20]
+    assert repr(LabelTree(parents)) == "LabelTree(7 → 16 → 20)"
+    np.testing.assert_array_equal(LabelTree(parents).paths, paths)
+    assert {array.dtype for array in (*parents, paths)} == {np.dtype("int64")}
+    for group, path in zip(GROUPS, paths, strict=True):
+        top, middle, full = (names[label] for names, label in zip(level_names, path, strict=True))
+        assert full == group and group.startswith(f"{middle}.") | (group == middle)
+        assert middle.split(".")[0] == top and middle.count(".") == 1
+    mac = paths[GROUPS.index("comp.sys.mac.hardware")]
+    assert [str(names[i]) for names, i in zip(level_names, mac, strict=True)] == [
+        "comp",
+        "comp.sys",
+        "comp.sys.mac.hardware",
+    ]
 
 
 @pytest.mark.parametrize("n_features", [0, 2.5, "many", None])

@@ -162,9 +162,13 @@ def load_newsgroups(n_features=10_000):
         n_features: N, the number of words kept, at least 1.
 
     Returns:
-        A ``sklearn.utils.Bunch``: ``X_train`` (11314, N) and ``X_test`` (7532, N), CSR float32 in
-        {0, 1}; ``y_train`` and ``y_test``, int64 labels in 0 … 19; ``target_names``, the twenty
-        groups; ``feature_names``, the N words.
+        A ``sklearn.utils.Bunch``:
+
+        * ``X_train`` (11314, N) and ``X_test`` (7532, N), CSR float32 in {0, 1};
+        * ``y_train`` and ``y_test``, int64 labels in 0 … 19;
+        * ``target_names``, the twenty groups; ``feature_names``, the N words;
+        * the labels as a tree, as :func:`newsgroup_levels` has it: ``Y_train`` and ``Y_test``,
+          int64 (n, 3), a column a level, the last one y; ``level_names``; ``parents``.
 
     Raises:
         ValueError: if n_features is not allowed.
@@ -186,14 +190,50 @@ def load_newsgroups(n_features=10_000):
     X_train, X_test = X_train[:, kept], vectorizer.transform(posts[1].data)[:, kept]
     X_train.sort_indices()
     X_test.sort_indices()
+    y_train, y_test = (part.target.astype(np.int64) for part in posts)
+    level_names, parents, paths = newsgroup_levels(posts[0].target_names)
     return Bunch(
         X_train=X_train,
         X_test=X_test,
-        y_train=posts[0].target.astype(np.int64),
-        y_test=posts[1].target.astype(np.int64),
+        y_train=y_train,
+        y_test=y_test,
+        Y_train=paths[y_train],
+        Y_test=paths[y_test],
         target_names=posts[0].target_names,
+        level_names=level_names,
+        parents=parents,
         feature_names=words[kept],
     )
+
+
+def newsgroup_levels(names):
+    """The three levels of newsgroups: their names up to the first dot, up to the second, in full.
+
+    Args:
+        names: of n groups, in alphabetical order.
+
+    Returns:
+        Three arrays of names, each in alphabetical order, by which the labels are numbered: 7, 16
+        and 20 of them for the twenty groups of :func:`load_newsgroups`. Two int64 arrays, the label
+        above each one of the second and of the third level. The paths, int64 (n, 3): the labels of
+        each group.
+
+    Example:
+        >>> names = ["rec.autos", "rec.sport.baseball", "rec.sport.hockey", "sci.space"]
+        >>> level_names, parents, paths = newsgroup_levels(names)
+        >>> level_names[1].tolist()
+        ['rec.autos', 'rec.sport', 'sci.space']
+        >>> paths.T.tolist()
+        [[0, 0, 0, 1], [0, 1, 1, 2], [0, 1, 2, 3]]
+    """
+    levels = [[".".join(name.split(".")[:n_parts]) for name in names] for n_parts in (1, 2)]
+    level_names, firsts, columns = zip(
+        *(np.unique(level, return_index=True, return_inverse=True) for level in (*levels, names)),
+        strict=True,
+    )
+    paths = np.stack(columns, axis=1).astype(np.int64)
+    parents = [paths[first, level] for level, first in enumerate(firsts[1:])]
+    return list(level_names), parents, paths
 
 
 def newsgroup_posts():
