@@ -11,11 +11,13 @@ import warnings
 import numpy as np
 
 INT32_MAX = np.iinfo(np.int32).max
+NEAR_ONE = 1e-4  # how far from 1 the sum of probabilities may be
 
 LAYERS = {  # what a layer gives: such a layer in words
     "dense": "a layer with dense output, such as a Projection",
     "ids": "a BagInput",
     "images": "a layer that gives images, such as an ImageInput",
+    "steps": "a GatedRecurrent layer",
 }
 
 
@@ -301,3 +303,57 @@ def labels(argument, y, n_rows, n_classes):
             f"integers of shape ({n_rows},), one label a row",
         )
     return ids(argument, y, n_classes).astype(np.int64, copy=False)
+
+
+def class_counts(argument, values):
+    """How many labels each level has, a tuple of ints, each at least 1."""
+    if not isinstance(values, (tuple, list, np.ndarray)) or not len(values):
+        refuse(argument, repr(values), "a number of labels for each level, coarse to fine")
+    return tuple(whole_number(f"{argument}[{i}]", value, 1) for i, value in enumerate(values))
+
+
+def proportion(argument, value):
+    """``value`` as a float, at least 0 and at most 1."""
+    number = real_number(argument, value)
+    if not 0 <= number <= 1:
+        refuse(argument, repr(value), "a finite number, at least 0, at most 1")
+    return number
+
+
+def soft_labels(argument, y, n_rows, n_classes, dtype):
+    """``y`` as an array (``n_rows``, ``n_classes``) of ``dtype`` whose rows are probabilities.
+
+    None is below 0, and each row adds up to 1, within ``NEAR_ONE`` for what rounding does to many
+    classes in float32.
+    """
+    y = array(argument, y, (n_rows, n_classes), dtype)
+    if y.size and y.min() < 0:
+        refuse(argument, f"the probability {y.min():g}", "rows of probabilities, none below 0")
+    sums = y.sum(axis=1, dtype=np.float64)
+    wrong = abs(sums - 1) > NEAR_ONE
+    if wrong.any():
+        refuse(argument, f"a row whose sum is {sums[wrong][0]:.5g}", "rows that add up to 1")
+    return y
+
+
+def class_weights(argument, values):
+    """``values`` as a tuple of two or more floats above 0, none 1e30 times another."""
+    weights = array(argument, values, (None,), np.dtype("float64"))
+    if len(weights) < 2:
+        refuse(argument, f"{len(weights)} weights", "two or more, one a class")
+    low, high = weights.min(), weights.max()
+    if low <= 0 or high / 1e30 > low:
+        allowed = "numbers above 0, none of them 1e30 times another"
+        refuse(argument, f"weights from {low:g} to {high:g}", allowed)
+    return tuple(weights.tolist())
+
+
+def level_labels(argument, Y, n_rows, n_classes):
+    """``Y`` as int64 labels (``n_rows``, L), in column l at least 0 and below ``n_classes[l]``."""
+    Y = as_array(argument, Y, "one label a row and level")
+    shape = n_rows, len(n_classes)
+    if Y.dtype.kind not in "iu" or Y.shape != shape:
+        refuse(argument, f"{Y.dtype} of shape {Y.shape}", f"integers of shape {shape}")
+    for level, n in enumerate(n_classes):
+        ids(f"{argument}[:, {level}]", Y[:, level], n)
+    return Y.astype(np.int64, copy=False)

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from rarebook import checks
 from rarebook.backend import T, theano
 from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
+from rarebook.symbolic.feedback import Levels
 from rarebook.symbolic.layers import Softmax
 from rarebook.symbolic.losses import nll
 from rarebook.symbolic.network import Network
@@ -24,6 +25,7 @@ def fit(
     rng,
     optimizer=None,
     loss=nll,
+    level_weights=None,
     epochs=10,
     batch_size=100,
     valid=None,
@@ -39,12 +41,17 @@ def fit(
     the learning rate, the batch size and the data.
 
     Args:
-        network: a :class:`rarebook.symbolic.network.Network` that ends in ``Softmax``.
+        network: a :class:`rarebook.symbolic.network.Network` that ends in ``Softmax``, or in
+            ``LevelSoftmax`` or ``TreeSoftmax`` of :mod:`rarebook.symbolic.feedback`.
         X: (n, N), sparse where the network starts with SparseInput, otherwise dense.
-        y: labels (n,), integers in 0 … C - 1.
+        y: labels (n,), integers in 0 … C - 1, or rows of probabilities (n, C). For a network with
+            L levels, labels (n, L), a column a level.
         rng: a ``numpy.random.Generator``, for the order of the rows.
         optimizer: an optimizer of :mod:`rarebook.symbolic.optimizers`; None is ``Adam()``.
-        loss: a function (logits, y) → scalar expression.
+        loss: a function (logits, y) → scalar expression, such as ``nll`` or a
+            :class:`~rarebook.symbolic.losses.SoftmaxLoss`. One with a true ``anneal`` also gets the
+            share of the training that is done. With levels it is added up over them.
+        level_weights: what the loss of each level counts, (L,), each at least 0; None: 1.
         epochs: how often each row is visited.
         batch_size: rows a step; the last batch of an epoch may be smaller.
         valid: (X, y) held out; their loss and accuracy enter the records.
@@ -58,16 +65,17 @@ def fit(
     Returns:
         A list of dicts: ``epoch`` (from 1), ``loss`` (mean over the rows, each taken before its
         step), ``seconds`` (of training), and with ``valid`` also ``valid_nll`` (nats),
-        ``valid_accuracy``.
+        ``valid_accuracy``; with levels ``valid_nll`` is added up over them, and ``valid_accuracy``
+        is a tuple, a level each.
 
     Raises:
         ValueError: if an argument is not allowed, or the loss stops being finite. The network
             then holds the values that it had before the call.
     """
-    if not isinstance(network, Network) or not isinstance(network[-1], Softmax):
+    if not isinstance(network, Network) or not isinstance(network[-1], (Softmax, Levels)):
         ends = f" that ends in {network[-1]}" if isinstance(network, Network) else ""
         received = type(network).__name__ + ends
-        checks.refuse("network", received, "a symbolic Network that ends in Softmax")
+        checks.refuse("network", received, "a symbolic Network that ends in a softmax")
     X, y = _rows(network, "X", "y", X, y)
     checks.generator("rng", rng)
     optimizer = Adam() if optimizer is None else optimizer
@@ -77,6 +85,7 @@ def fit(
         checks.refuse("row_gradients", repr(row_gradients), "None, True or False")
     if not callable(loss):
         checks.refuse("loss", repr(loss), "a function (logits, y), such as nll")
+    level_weights = _level_weights(network, level_weights)
     epochs = checks.whole_number("epochs", epochs, 1)
     batch_size = checks.whole_number("batch_size", batch_size, 1)
     if valid is not None:
@@ -88,10 +97,11 @@ def fit(
         if valid is None:
             checks.refuse("patience", repr(patience), "None, unless valid is given")
 
-    step = _step(network, loss, optimizer, row_gradients)
+    step = _step(network, loss, optimizer, row_gradients, y.ndim)
     holders = network.variables + step.new_state()
     start = best = _values(network)
-    best_epoch, records = 0, []
+    best_epoch, records, n_seen = 0, [], 0
+    shown = "loss", "seconds", "valid_nll"
     bar = tqdm(
         range(1, epochs + 1), unit="epoch", disable=None if progress is None else not progress
     )
@@ -100,8 +110,10 @@ def fit(
         try:
             with step.lend(holders) as (function, finish):
                 for batch in np.split(order, range(batch_size, len(y), batch_size)):
-                    loss_now = function(X[batch], y[batch], optimizer.learning_rate)
-                    total += len(batch) * float(loss_now)
+                    done = n_seen / (epochs * len(y))
+                    inputs = X[batch], y[batch], optimizer.learning_rate, done, level_weights
+                    total += len(batch) * float(function(*inputs))
+                    n_seen += len(batch)
                 finish()
         except ValueError:  # a row step refuses what is not finite
             _set_values(network, start)
@@ -117,7 +129,7 @@ def fit(
         if valid is not None:
             record |= _evaluate(network, *valid)
         records.append(record)
-        bar.set_postfix({name: f"{value:.4g}" for name, value in record.items() if name != "epoch"})
+        bar.set_postfix({name: f"{record[name]:.4g}" for name in shown if name in record})
         if patience is not None:
             if not best_epoch or record["valid_nll"] < records[best_epoch - 1]["valid_nll"]:
                 best, best_epoch = _values(network), epoch
@@ -134,10 +146,28 @@ def _rows(network, X_name, y_name, X, y):
     X = network[0].rows(X, X_name)
     if X.shape[0] == 0:
         checks.refuse(X_name, "no rows", "one row or more")
-    return X, checks.labels(y_name, y, X.shape[0], network[-1].size)
+    n, head = X.shape[0], network[-1]
+    if isinstance(head, Levels):
+        return X, checks.level_labels(y_name, y, n, head.n_classes)
+    if np.ndim(y) == 2:
+        return X, checks.soft_labels(y_name, y, n, head.size, head.dtype)
+    return X, checks.labels(y_name, y, n, head.size)
 
 
-def _step(network, loss, optimizer, row_gradients):
+def _level_weights(network, weights):
+    """What the loss of each level counts, an array; one 1 where there are no levels."""
+    dtype, n = network[0].dtype, len(getattr(network[-1], "n_classes", [None]))
+    if weights is None:
+        return np.ones(n, dtype)
+    if not isinstance(network[-1], Levels):
+        checks.refuse("level_weights", repr(weights), "None for a network without levels")
+    weights = checks.array("level_weights", weights, (n,), dtype)
+    if (weights < 0).any():
+        checks.refuse("level_weights", f"{weights.min():g}", "weights of at least 0")
+    return weights
+
+
+def _step(network, loss, optimizer, row_gradients, ndim):
     """The compiled training step for networks of this shape, this loss and this optimizer.
 
     Its function is a pair: the step, and what brings rows up to date at the end of an epoch.
@@ -145,8 +175,21 @@ def _step(network, loss, optimizer, row_gradients):
     use_rows = by_rows(network, optimizer, row_gradients)
 
     def build():
-        y, rate = T.lvector("y"), T.dscalar("learning_rate")
-        cost = loss(network[-1].prev.train_output, y)
+        dtype, head = str(network[0].dtype), network[-1]
+        rate, progress = T.dscalar("learning_rate"), T.dscalar("progress")
+        weights = T.vector("level_weights", dtype=dtype)
+        more = (progress,) if getattr(loss, "anneal", 0) else ()
+        x = head.prev.train_output
+        if isinstance(head, Levels):
+            y = T.lmatrix("y")
+            costs = [
+                weights[level] * loss(z, y[:, level], *more)
+                for level, z in enumerate(head.all_logits(x))
+            ]
+            cost = sum(costs[1:], costs[0])
+        else:
+            y = T.lvector("y") if ndim == 1 else T.matrix("y", dtype=dtype)
+            cost = loss(x, y, *more)
         kept = [new for layer in network for new in layer.new_state()]
         h, S = network[1].train_output, network[1].rows_read(network[0].output)
         stand_ins, (cost, h, *kept) = with_stand_ins(network.variables, [cost, h, *kept])
@@ -156,12 +199,13 @@ def _step(network, loss, optimizer, row_gradients):
         )
         state = [variable for variable, _ in pairs if variable not in stand_ins]
         pairs += zip(stand_ins[n:], kept, strict=True)
-        function = theano.function([network[0].output, y, rate], cost, updates=pairs)
+        inputs = [network[0].output, y, rate, progress, weights]
+        function = theano.function(inputs, cost, updates=pairs, on_unused_input="ignore")
         finish = theano.function([], [], updates=at_the_end) if at_the_end else lambda: None
         return Compiled((function, finish), stand_ins, state)
 
     settings = replace(optimizer, learning_rate=1e-6)
-    return compiled(network, ("fit", loss, settings, use_rows), build)
+    return compiled(network, ("fit", loss, settings, use_rows, ndim), build)
 
 
 def _values(network):
@@ -176,9 +220,23 @@ def _set_values(network, values):
 
 def _evaluate(network, X, y):
     """The mean nll in nats and the accuracy of the network's predictions for rows X, labels y."""
+    if isinstance(network[-1], Levels):
+        ends = np.cumsum(network[-1].n_classes)[:-1]
+        levels = list(zip(np.split(network.output(X), ends, axis=1), y.T, strict=True))
+        return {
+            "valid_nll": sum(_mean_nll(p, labels) for p, labels in levels),
+            "valid_accuracy": tuple(_accuracy(p, labels) for p, labels in levels),
+        }
     p = network.predict_proba(X)
-    p_y = np.maximum(p[np.arange(len(y)), y], np.finfo(p.dtype).tiny)
-    return {
-        "valid_nll": float(-np.log(p_y, dtype=np.float64).mean()),
-        "valid_accuracy": float((p.argmax(axis=1) == y).mean()),
-    }
+    return {"valid_nll": _mean_nll(p, y), "valid_accuracy": _accuracy(p, y)}
+
+
+def _mean_nll(p, y):
+    log_p = np.log(np.maximum(p, np.finfo(p.dtype).tiny), dtype=np.float64)
+    return float(
+        -(log_p * y).sum() / len(y) if y.ndim == 2 else -log_p[np.arange(len(y)), y].mean()
+    )
+
+
+def _accuracy(p, y):
+    return float((p.argmax(axis=1) == (y.argmax(axis=1) if y.ndim == 2 else y)).mean())

@@ -1,15 +1,10 @@
-"""Scikit-learn's face of the networks: ``fit``, ``predict``, pipelines, grid search."""
-
-from contextlib import contextmanager
+"""The memory network as a classifier of scikit-learn."""
 
 import numpy as np
-from scipy.sparse import csr_matrix, issparse
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from scipy.sparse import issparse
 
 from rarebook import checks
+from rarebook.estimators.base import NetworkClassifier
 from rarebook.memory import Memory
 from rarebook.symbolic.layers import Input, L2Norm, Projection, ReLU, Softmax, SparseInput
 from rarebook.symbolic.memory_network import MemoryNetwork
@@ -17,7 +12,7 @@ from rarebook.symbolic.network import Network
 from rarebook.symbolic.optimizers import Adam
 
 
-class MemoryClassifier(ClassifierMixin, BaseEstimator):
+class MemoryClassifier(NetworkClassifier):
     """A memory network: one or two projections, and a memory of what it has seen.
 
     ``fit`` trains the projections and then writes all rows into an empty memory. ``partial_fit``
@@ -84,11 +79,6 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.random_state = random_state
 
-    def fit(self, X, y):
-        """Train on rows X (n, N), dense or sparse, and n labels; whatever was there is replaced."""
-        with self._undone_on_error():
-            return self._fit(X, y)
-
     def _fit(self, X, y):
         X, y = self._rows_and_labels(X, y, reset=True)
         classes = np.unique(y)
@@ -133,11 +123,10 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X):
         """The probability of each of ``classes_`` for rows X, (n, C)."""
-        check_is_fitted(self, "network_")
-        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+        X = self._rows(X)
         network = self.network_
         p = network.predict_proba(
-            self._as_trained(X, network),
+            X,
             self.n_neighbors,
             inverse_temperature=self.inverse_temperature,
             head_weight=self.head_weight,
@@ -152,25 +141,9 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
-    @contextmanager
-    def _undone_on_error(self):
-        """Validation sets attributes such as n_features_in_ before all has been looked at."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    def _rows_and_labels(self, X, y, reset):
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=reset)
-        check_classification_targets(y)
-        return X, y
-
     def _network(self, X, classes):
         """A generator, and a new network for rows like X."""
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        rng = self._rng()
         memory = Memory(
             self.n_slots,
             self.key_size,
@@ -204,15 +177,3 @@ class MemoryClassifier(ClassifierMixin, BaseEstimator):
             n_neighbors=self.n_neighbors,
         )
         return rng, network
-
-    @staticmethod
-    def _as_trained(X, network):
-        """X as the network takes it: sparse or dense as what it was first fitted with."""
-        if isinstance(network.controller[0], SparseInput):
-            return csr_matrix(X)
-        return X.toarray() if issparse(X) else X
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

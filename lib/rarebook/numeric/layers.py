@@ -149,6 +149,41 @@ class BatchNorm(Layer):
         return (self.prev(X) - self.mean) * scale + self.beta
 
 
+class LayerNorm(Layer):
+    """γ (x - mean) / √(var + ε) + β, mean and variance (divided by M) over each row.
+
+    Args:
+        prev: the layer before, of size M.
+        gamma, beta: (M,) each.
+        epsilon: above 0.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a value is not allowed.
+
+    Source: Ba, Kiros and Hinton, Layer Normalization, 2016.
+
+    Example:
+        >>> LayerNorm(Input(2), gamma=[1, 1], beta=[0, 5])([[3, 7]]).round(3).tolist()
+        [[-1.0, 6.0]]
+    """
+
+    def __init__(self, prev, gamma, beta, epsilon=1e-5, name=None):
+        super().__init__(prev, name)
+        self.epsilon = checks.real_number("epsilon", epsilon, above=0)
+        self.gamma = checks.array("gamma", gamma, (self.size,), self.dtype)
+        self.beta = checks.array("beta", beta, (self.size,), self.dtype)
+        self.params = self.gamma, self.beta
+
+    def __call__(self, X):
+        return normalized(self.prev(X), self.epsilon) * self.gamma + self.beta
+
+
+def normalized(x, epsilon=1e-5):
+    """(x - mean) / √(var + ε) over the last axis of x."""
+    x = x - x.mean(axis=-1, keepdims=True)
+    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + x.dtype.type(epsilon))
+
+
 class ReLU(Layer):
     """max(0, x)."""
 
@@ -175,6 +210,10 @@ class Softmax(Layer):
     """exp(zᵢ) / Σⱼ exp(zⱼ) over each row, finite for logits of any size."""
 
     def __call__(self, X):
-        z = self.prev(X)
-        e = np.exp(z - z.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        return softmax(self.prev(X))
+
+
+def softmax(x):
+    """exp(xᵢ) / Σⱼ exp(xⱼ) over each row."""
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)

@@ -279,6 +279,41 @@ def moments(x):
     return mean, T.mean((x - mean) ** 2, axis=axes)
 
 
+class LayerNorm(Layer):
+    """γ (x - mean) / √(var + ε) + β, mean and variance (divided by M) over each row.
+
+    A row's output does not depend on the rows beside it, in training either.
+
+    Args:
+        prev: the layer before, of size M. γ and β are (M,).
+        epsilon: above 0; in the unit of a variance.
+
+    Raises:
+        ValueError: if an argument is not allowed.
+
+    Source: Ba, Kiros and Hinton, Layer Normalization, 2016.
+    """
+
+    def __init__(self, prev, epsilon=1e-5, name=None):
+        super().__init__(prev, name)
+        self.epsilon = checks.real_number("epsilon", epsilon, above=0)
+        self.gamma = theano.shared(np.ones(self.size, self.dtype), "gamma")
+        self.beta = theano.shared(np.zeros(self.size, self.dtype), "beta")
+        self.params = self.gamma, self.beta
+
+    def expression(self, x, training):
+        return normalized(x, self.epsilon) * self.gamma + self.beta
+
+    def config(self):
+        return type(self), self.epsilon
+
+
+def normalized(x, epsilon=1e-5):
+    """(x - mean) / √(var + ε) over the last axis of x."""
+    x = x - T.mean(x, axis=-1, keepdims=True)
+    return x / T.sqrt(T.mean(x * x, axis=-1, keepdims=True) + np.asarray(epsilon, x.dtype))
+
+
 class ReLU(Layer):
     """max(0, x), with derivative 0 at 0."""
 
@@ -286,10 +321,15 @@ class ReLU(Layer):
     gives = None
 
     def expression(self, x, training):
-        return T.switch(x > 0, x, T.zeros_like(x))
+        return relu(x)
 
     def config(self):
         return (type(self),)
+
+
+def relu(x):
+    """max(0, x)."""
+    return T.switch(x > 0, x, T.zeros_like(x))
 
 
 class L2Norm(Layer):
@@ -320,8 +360,13 @@ class Softmax(Layer):
     """
 
     def expression(self, x, training):
-        e = T.exp(x - T.max(x, axis=1, keepdims=True))
-        return e / T.sum(e, axis=1, keepdims=True)
+        return softmax(x)
 
     def config(self):
         return (type(self),)
+
+
+def softmax(x):
+    """exp(xᵢ) / Σⱼ exp(xⱼ) over each row."""
+    e = T.exp(x - T.max(x, axis=1, keepdims=True))
+    return e / T.sum(e, axis=1, keepdims=True)
