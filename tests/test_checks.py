@@ -208,3 +208,60 @@ def test_labels_lets_in_any_integer_type():
         y = checks.labels("y", np.array([2, 0, 1], dtype), 3, 3)
         assert y.dtype == np.int64 and y.tolist() == [2, 0, 1]
     assert checks.labels("y", np.zeros(0, int), 0, 3).shape == (0,)
+
+
+@pytest.mark.parametrize("value", [-1e-9, 1.001, np.nan, np.inf, "0.5", None, True, [0.5]])
+def test_proportion_refuses(value):
+    with pytest.raises(ValueError, match=message("x", repr(value), "a finite number")):
+        checks.proportion("x", value)
+
+
+def test_proportion_lets_in():
+    for value in (0, 1, np.float32(0.5)):
+        number = checks.proportion("x", value)
+        assert type(number) is float and number == value
+
+
+@pytest.mark.parametrize(
+    "y, received",
+    [
+        ([[0.5, 0.5]], "shape (1, 2)"),
+        ([[0.5, 0.5, 0]], "shape (1, 3)"),
+        ([0.5, 0.5], "shape (2,)"),
+        ([[0.5, 0.5], [1.1, -0.1]], "the probability -0.1"),
+        ([[0.5, 0.5], [0.5, 0.6]], "a row whose sum is 1.1"),
+        ([[0.5, 0.5], [0, 0]], "a row whose sum is 0"),
+        ([[0.5, 0.5], [0.5, 0.4997]], "a row whose sum is 0.9997"),
+        (np.array([[0.5, 0.5], [0.5, 0.75]], np.float32), "a row whose sum is 1.25"),
+        ([[1, 1], [1, 0]], "a row whose sum is 2"),
+        ([[0.5, 0.5], [np.nan, 0.5]], "nan or infinity"),
+        ([["a", "b"], ["c", "d"]], "values of dtype <U1"),
+        ([[0.5, 0.5], [1]], "rows of different lengths"),
+        (scipy.sparse.csr_matrix(np.eye(2)), "a sparse matrix"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Creating an ndarray from ragged")  # NumPy before 1.24
+def test_soft_labels_refuses(y, received):
+    with pytest.raises(ValueError, match=rf"^y: received {re.escape(received)}; allowed: "):
+        checks.soft_labels("y", y, 2, 2, np.dtype("float64"))
+
+
+@pytest.mark.parametrize("given", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_soft_labels_lets_in_what_rounding_does(rng, given, dtype):
+    y = rng.dirichlet(np.ones(1000), size=50).astype(given)
+    rows = checks.soft_labels("y", y, 50, 1000, np.dtype(dtype))
+    assert rows.dtype == dtype and (rows == y.astype(dtype)).all()
+    assert (rows is y) == (given == dtype)
+
+
+def test_soft_labels_lets_in_integers_and_no_rows():
+    y = checks.soft_labels("y", np.eye(3, dtype=int), 3, 3, np.dtype("float32"))
+    assert y.dtype == np.float32 and (y == np.eye(3)).all()
+    assert checks.soft_labels("y", np.zeros((0, 3)), 0, 3, y.dtype).shape == (0, 3)
+
+
+def test_class_weights_lets_in():
+    for values in ([1, 2], (1.0, 2.0), np.array([1, 2], np.uint8)):
+        weights = checks.class_weights("w", values)
+        assert weights == (1.0, 2.0) and type(weights[0]) is float

@@ -85,6 +85,7 @@ def fit(
         checks.refuse("row_gradients", repr(row_gradients), "None, True or False")
     if not callable(loss):
         checks.refuse("loss", repr(loss), "a function (logits, y), such as nll")
+    _fits(loss, network[-1])
     level_weights = _level_weights(network, level_weights)
     epochs = checks.whole_number("epochs", epochs, 1)
     batch_size = checks.whole_number("batch_size", batch_size, 1)
@@ -152,6 +153,15 @@ def _rows(network, X_name, y_name, X, y):
     if np.ndim(y) == 2:
         return X, checks.soft_labels(y_name, y, n, head.size, head.dtype)
     return X, checks.labels(y_name, y, n, head.size)
+
+
+def _fits(loss, head):
+    """Refuse a loss with class weights that are not one a class."""
+    weights = getattr(loss, "class_weights", None)
+    sizes = set(getattr(head, "n_classes", [head.size]))
+    if weights is not None and sizes != {len(weights)}:
+        received = f"{len(weights)} class weights for {sorted(sizes)} classes"
+        checks.refuse("loss", received, "one weight a class, on every level")
 
 
 def _level_weights(network, weights):
