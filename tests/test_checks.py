@@ -265,3 +265,52 @@ def test_class_weights_lets_in():
     for values in ([1, 2], (1.0, 2.0), np.array([1, 2], np.uint8)):
         weights = checks.class_weights("w", values)
         assert weights == (1.0, 2.0) and type(weights[0]) is float
+
+
+@pytest.mark.parametrize("values", [3, "35", None, [], (), np.zeros(0, int), np.array(3), {2: 3}])
+def test_class_counts_refuses_what_is_no_list(values):
+    with pytest.raises(ValueError, match=message("n", repr(values), "a number of labels for each")):
+        checks.class_counts("n", values)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "2", True, None, [2]])
+def test_class_counts_refuses_what_is_no_count(value):
+    with pytest.raises(ValueError, match=message("n[1]", repr(value), "a whole number")):
+        checks.class_counts("n", [1, value])
+
+
+def test_class_counts_lets_in():
+    for values in ([2, 1], (2, 1), np.array([2, 1], np.uint8)):
+        counts = checks.class_counts("n", values)
+        assert counts == (2, 1) and {type(count) for count in counts} == {int}
+
+
+@pytest.mark.parametrize(
+    "Y, argument, received",
+    [
+        ([[0, 1], [1, 2]], "Y", "int64 of shape (2, 2)"),
+        ([[0], [1], [1]], "Y", "int64 of shape (3, 1)"),
+        ([[0, 1, 0]] * 3, "Y", "int64 of shape (3, 3)"),
+        ([0, 1, 1], "Y", "int64 of shape (3,)"),
+        ([[0.0, 1], [1, 2], [1, 0]], "Y", "float64 of shape (3, 2)"),
+        ([[0, 1], [1, 2], [1, np.nan]], "Y", "float64 of shape (3, 2)"),
+        ([[True, False]] * 3, "Y", "bool of shape (3, 2)"),
+        ([["a", "b"]] * 3, "Y", "<U1 of shape (3, 2)"),
+        ([[0, 1], [1], [1, 0]], "Y", "rows of different lengths"),
+        ([[0, 1], [2, 2], [1, 0]], "Y[:, 0]", "ids from 0 to 2"),
+        ([[0, 1], [1, 3], [1, 0]], "Y[:, 1]", "ids from 0 to 3"),
+        ([[0, 1], [1, 2], [1, -1]], "Y[:, 1]", "ids from -1 to 2"),
+        (scipy.sparse.csr_matrix(np.ones((3, 2), int)), "Y", "object of shape ()"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Creating an ndarray from ragged")  # NumPy before 1.24
+def test_level_labels_refuses(Y, argument, received):
+    with pytest.raises(ValueError, match=message(argument, received, "")):
+        checks.level_labels("Y", Y, 3, (2, 3))
+
+
+def test_level_labels_lets_in_any_integer_type():
+    for dtype in ("int8", "uint64", "int64"):
+        Y = checks.level_labels("Y", np.array([[1, 2], [0, 0]], dtype), 2, (2, 3))
+        assert Y.dtype == np.int64 and Y.tolist() == [[1, 2], [0, 0]]
+    assert checks.level_labels("Y", np.zeros((0, 2), int), 0, (2, 3)).shape == (0, 2)

@@ -307,7 +307,8 @@ def labels(argument, y, n_rows, n_classes):
 
 def class_counts(argument, values):
     """How many labels each level has, a tuple of ints, each at least 1."""
-    if not isinstance(values, (tuple, list, np.ndarray)) or not len(values):
+    many = isinstance(values, (tuple, list)) or (isinstance(values, np.ndarray) and values.ndim)
+    if not many or not len(values):
         refuse(argument, repr(values), "a number of labels for each level, coarse to fine")
     return tuple(whole_number(f"{argument}[{i}]", value, 1) for i, value in enumerate(values))
 

@@ -6,6 +6,7 @@ NumPy alone; both floors' networks build on it.
 import numpy as np
 
 from rarebook import checks
+from rarebook.label_tree import LabelTree
 
 
 class FeedbackPredictor:
@@ -46,7 +47,7 @@ class FeedbackPredictor:
         """
         beliefs = self.predict_proba(X)
         if tree is not None:
-            return tree.best_paths(beliefs)
+            return checked_tree(tree).best_paths(beliefs)
         return np.stack([p.argmax(axis=1) for p in beliefs], axis=1)
 
     def beliefs_by_step(self, X):
@@ -84,7 +85,7 @@ class FeedbackPredictor:
         Raises:
             ValueError: if an argument is not allowed, or the network has no recurrent layer.
         """
-        confidence = checks.real_number("confidence", confidence, at_least=0)
+        confidence = needed(confidence)
         self._needs_steps()
         beliefs = self.all_beliefs(X)
         sure = beliefs[-1].max(axis=2) >= confidence
@@ -97,3 +98,16 @@ class FeedbackPredictor:
     def _needs_steps(self):
         if self[-1].prev.gives != "steps":
             checks.refuse("network", f"one on {self[-1].prev}", "one with a GatedRecurrent layer")
+
+
+def needed(confidence):
+    """The belief at which a row leaves the loop; for 1 none will do, not even one rounded to 1."""
+    confidence = checks.real_number("confidence", confidence, at_least=0)
+    return confidence if confidence < 1 else np.inf
+
+
+def checked_tree(tree):
+    """``tree`` if it is a :class:`~rarebook.label_tree.LabelTree`."""
+    if not isinstance(tree, LabelTree):
+        checks.refuse("tree", type(tree).__name__, "a LabelTree")
+    return tree

@@ -15,6 +15,11 @@ GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 def save(memory, path):
     """Write a memory to ``path``; see :meth:`rarebook.memory.Memory.save`."""
+    write_file(path, "memory", VERSION, *memory_parts(memory))
+
+
+def memory_parts(memory):
+    """All of a memory: a header that JSON can hold, and a dict of arrays."""
     n, rule = memory.n_filled, memory.eviction
     name = type(rule).__name__
     header = {
@@ -30,7 +35,7 @@ def save(memory, path):
     arrays = {name: getattr(memory, column)[:n] for name, column in COLUMNS.items()}
     arrays |= {"keys": memory.keys[:n], "noise": memory.noise[:n], "label_seen": memory.label_seen}
     arrays |= {f"rule_{name}": np.asarray(value) for name, value in memory.rule_state.items()}
-    write_file(path, "memory", VERSION, header, arrays)
+    return header, arrays
 
 
 def load(Memory, path, eviction=None, rng=None):
@@ -38,10 +43,9 @@ def load(Memory, path, eviction=None, rng=None):
     if rng is not None:
         checks.generator("rng", rng)
     header, arrays = read_file(path, "memory", VERSION)
-    if eviction is None and header.get("eviction") is None:
-        checks.refuse("eviction", "None", "the rule of the memory in the file, which is your own")
+    needs_rule(header, eviction)
     try:
-        return _restored(Memory, header, arrays, eviction, rng)
+        return memory_from_parts(Memory, header, arrays, eviction, rng)
     except (
         ArithmeticError,
         AttributeError,
@@ -53,7 +57,14 @@ def load(Memory, path, eviction=None, rng=None):
         checks.refuse("path", f"{path} ({error})", "a whole file that holds a rarebook memory")
 
 
-def _restored(Memory, header, arrays, eviction, rng):
+def needs_rule(header, eviction):
+    """Refuse a missing rule where the file could not hold it."""
+    if eviction is None and header.get("eviction") is None:
+        checks.refuse("eviction", "None", "the rule of the memory in the file, which is your own")
+
+
+def memory_from_parts(Memory, header, arrays, eviction=None, rng=None):
+    """The memory with the parts that :func:`memory_parts` gave, or one of many errors."""
     if eviction is None:
         name, settings = header["eviction"]
         eviction = RULES[name](**settings)

@@ -150,7 +150,9 @@ def _rows(network, X_name, y_name, X, y):
     n, head = X.shape[0], network[-1]
     if isinstance(head, Levels):
         return X, checks.level_labels(y_name, y, n, head.n_classes)
-    if np.ndim(y) == 2:
+    if not checks.is_sparse(y):
+        y = checks.as_array(y_name, y, "one label or one row of probabilities a row of X")
+    if y.ndim == 2:
         return X, checks.soft_labels(y_name, y, n, head.size, head.dtype)
     return X, checks.labels(y_name, y, n, head.size)
 

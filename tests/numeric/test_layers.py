@@ -7,7 +7,15 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rarebook.numeric.layers import BatchNorm, Input, Projection, ReLU, Softmax, SparseInput
+from rarebook.numeric.layers import (
+    BatchNorm,
+    Input,
+    LayerNorm,
+    Projection,
+    ReLU,
+    Softmax,
+    SparseInput,
+)
 from rarebook.numeric.network import Network
 from rarebook.symbolic import layers as symbolic
 from support import classifier, scatter, sparse_matrix, twin
@@ -104,6 +112,10 @@ def test_input_refuses_sparse_rows():
         (lambda: BatchNorm(Input(2), [1], [0, 0], [0, 0], [1, 1]), "gamma"),
         (lambda: BatchNorm(Input(2), [1, 1], [0, 0], [0, 0], [1, -1]), "var"),
         (lambda: BatchNorm(Input(2), [1, 1], [0, 0], [0, 0], [1, 1], epsilon=0), "epsilon"),
+        (lambda: LayerNorm(Input(2), [1], [0, 0]), "gamma"),
+        (lambda: LayerNorm(Input(2), [1, 1], [0, np.inf]), "beta"),
+        (lambda: LayerNorm(Input(2), [1, 1], [0, 0], epsilon=0), "epsilon"),
+        (lambda: LayerNorm(SparseInput(2), [1, 1], [0, 0]), "prev"),
     ],
 )
 def test_refuses(make, argument):
@@ -125,6 +137,34 @@ def test_any_layer_of_a_list_can_be_called(rng):
 def test_softmax_is_finite_for_logits_of_any_size():
     z = np.array([[1e4, -1e4], [1e30, 1e30], [0, 0]])
     assert Softmax(Input(2, "float64"))(z).tolist() == [[1, 0], [0.5, 0.5], [0.5, 0.5]]
+
+
+@given(
+    seed=st.integers(0, 1000),
+    n_rows=st.integers(0, 4),
+    size=st.integers(1, 5),
+    dtype=st.sampled_from(["float32", "float64"]),
+    scale=st.sampled_from([1e-4, 1, 1e4]),
+    epsilon=st.sampled_from([1e-5, 0.3]),
+)
+def test_layer_norm_is_the_formula_row_by_row(seed, n_rows, size, dtype, scale, epsilon):
+    rng = np.random.default_rng(seed)
+    X = (scale * rng.normal(size=(n_rows, size))).astype(dtype)
+    before = X.copy()
+    gamma, beta = rng.normal(size=(2, size)).astype(dtype)
+    normal = LayerNorm(Input(size, dtype), gamma, beta, epsilon)(X)
+    assert normal.dtype == dtype and normal.shape == X.shape
+    tolerance = 1e3 * TOLERANCE[dtype]
+    for x, row in zip(X.astype("float64"), normal, strict=True):
+        expected = gamma * (x - x.mean()) / np.sqrt(x.var() + epsilon) + beta
+        np.testing.assert_allclose(row, expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_layer_norm_of_a_row_of_equals_is_beta():
+    norm = LayerNorm(Input(3, "float32"), [1, 2, 3], [4, 5, 6])
+    assert norm([[0, 0, 0], [7, 7, 7], [-1e3] * 3]).tolist() == [[4, 5, 6]] * 3
+    assert norm.n_params == 6 and str(norm) == "LayerNorm → 3"
 
 
 def test_what_is_handed_in_is_not_changed(rng):

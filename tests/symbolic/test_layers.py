@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rarebook.backend import T, theano
+from rarebook.numeric.layers import Input as NumericInput
+from rarebook.numeric.layers import LayerNorm as NumericLayerNorm
 from rarebook.symbolic.layers import (
     BatchNorm,
     Input,
     L2Norm,
     Layer,
+    LayerNorm,
     Projection,
     ReLU,
     Softmax,
@@ -126,6 +129,9 @@ def test_each_input_takes_its_own_kind_of_rows(rng):
         (lambda rng: BatchNorm(Input(3), momentum=1), "momentum"),
         (lambda rng: BatchNorm(Input(3), momentum=-0.1), "momentum"),
         (lambda rng: BatchNorm(Input(3), epsilon=0), "epsilon"),
+        (lambda rng: LayerNorm(Input(3), epsilon=0), "epsilon"),
+        (lambda rng: LayerNorm(Input(3), epsilon=np.nan), "epsilon"),
+        (lambda rng: LayerNorm(SparseInput(3)), "prev"),
         (lambda rng: projection(None, "float32").output(np.zeros((1, 5)), 0), "layer"),
         (
             lambda rng: projection(None, "float32").output(np.zeros((1, 5)), batch_size=0),
@@ -173,6 +179,59 @@ def test_batch_norm_in_training_and_in_prediction(rng, norm):
     np.testing.assert_allclose(
         predicted, gamma * (X - mean) / np.sqrt(var + 1e-3) + beta, rtol=1e-10
     )
+
+
+def test_layer_norm_looks_at_each_row_alone(rng):
+    first = Input(3)
+    layer = LayerNorm(first, epsilon=1e-3)
+    layer.gamma.set_value(np.array([1, 2, -0.5], "float32"))
+    layer.beta.set_value(np.array([0, -3, 1], "float32"))
+    layer_norm = Network([first, layer])
+    X = rng.normal(2, 3, size=(7, 3)).astype("float32")
+    X[1], X[2], X[3], X[4] = 0, 7.25, 1e4 * X[4], 1e-4 * X[4]
+    mean, var = X.mean(axis=1, keepdims=True), X.var(axis=1, keepdims=True, dtype="float64")
+    expected = np.array([1, 2, -0.5]) * (X - mean) / np.sqrt(var + 1e-3) + np.array([0, -3, 1])
+    normal = layer_norm.output(X)
+    np.testing.assert_allclose(normal, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(normal[1:3], [[0, -3, 1]] * 2)
+    np.testing.assert_array_equal(layer_norm.output(X[3:4]), normal[3:4])
+    arrays = {"gamma": layer.gamma.get_value(), "beta": layer.beta.get_value()}
+    numeric = NumericLayerNorm(NumericInput(3), **arrays, epsilon=1e-3)(X)
+    assert normal.dtype == numeric.dtype == np.float32
+    np.testing.assert_allclose(normal, numeric, rtol=1e-5, atol=1e-5)
+    assert layer_norm.output(X[:0]).shape == (0, 3)
+
+
+def test_where_layer_norm_starts():
+    layer = LayerNorm(Input(4))
+    assert (layer.gamma.get_value() == 1).all() and not layer.beta.get_value().any()
+    assert layer.epsilon == 1e-5 and layer.gamma.get_value().dtype == np.float32
+    assert layer.state == () and layer.new_state() == []
+    assert layer.params == (layer.gamma, layer.beta) and layer.n_params == 8
+    other = LayerNorm(Input(4), epsilon=1e-3)
+    assert other.config() != layer.config() == LayerNorm(Input(4)).config()
+
+
+def test_the_gradient_of_layer_norm(rng):
+    """For x it is at right angles to 1 and, but for ε, to x; and finite for a row of equals."""
+    first = Input(4, "float64")
+    layer = LayerNorm(first)
+    weights = rng.normal(size=(3, 4))
+    cost = T.sum(layer.train_output * weights)
+    f = theano.function([first.output], [cost, *T.grad(cost, [first.output, *layer.params])])
+    x = rng.normal(size=(3, 4))
+    x[1] = 2
+    _, slope, of_gamma, of_beta = f(x)
+    np.testing.assert_allclose(of_beta, weights.sum(axis=0), rtol=1e-10)
+    centred = x - x.mean(axis=1, keepdims=True)
+    scale = np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(of_gamma, (weights * centred / scale).sum(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(slope.sum(axis=1), 0, atol=1e-8)
+    for position in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[position] = 1e-6
+        expected = (f(x + step)[0] - f(x - step)[0]) / 2e-6
+        np.testing.assert_allclose(slope[position], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_relu_has_derivative_zero_at_zero():

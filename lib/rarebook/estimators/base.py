@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from rarebook import checks
 from rarebook.symbolic.layers import SparseInput
 
 
@@ -44,7 +45,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             reset=reset,
             multi_output=multi_output,
         )
-        check_classification_targets(y)
+        if issparse(y):
+            checks.refuse("y", "a sparse matrix", "a dense array of labels")
+        for labels in columns(y):
+            check_classification_targets(labels)
         return X, y
 
     def _rng(self):
@@ -68,3 +72,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def columns(y):
+    """y (n,) itself, or the columns of y (n, L), where numbers may stand beside strings."""
+    return [y] if y.ndim == 1 else [_numbers(labels) for labels in y.T]
+
+
+def _numbers(labels):
+    """Labels as numbers, where an array of objects holds nothing else."""
+    plain = np.array(labels.tolist()) if labels.dtype == object else labels
+    return plain if plain.dtype.kind in "biuf" else labels

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from rarebook import checks
-from rarebook.estimators.base import NetworkClassifier
+from rarebook.estimators.base import NetworkClassifier, columns
 from rarebook.label_tree import LabelTree
 from rarebook.symbolic.feedback import feedback_network
 from rarebook.symbolic.losses import SoftmaxLoss
@@ -86,8 +86,8 @@ class FeedbackClassifier(NetworkClassifier):
             checks.refuse("head", repr(self.head), "'levels' or 'tree'")
         if self.consistent not in (True, False):
             checks.refuse("consistent", repr(self.consistent), "True or False")
-        columns = y.T if y.ndim == 2 else [y]
-        classes, codes = zip(*(np.unique(c, return_inverse=True) for c in columns), strict=True)
+        found = (np.unique(labels, return_inverse=True) for labels in columns(y))
+        classes, codes = zip(*found, strict=True)
         Y = np.stack(codes, axis=1).astype(np.int64)
         sizes = [len(of_level) for of_level in classes]
         tree = None
@@ -128,6 +128,8 @@ class FeedbackClassifier(NetworkClassifier):
     def predict(self, X):
         """The labels of rows X, (n, L), or (n,) where y was a vector."""
         X = self._rows(X)
+        if self.consistent and self.tree_ is None:
+            checks.refuse("consistent", "True after fit", "True before fit, which finds the tree")
         return self._names(self.network_.predict(X, self.tree_ if self.consistent else None))
 
     def predict_early(self, X, confidence):
@@ -143,7 +145,10 @@ class FeedbackClassifier(NetworkClassifier):
 
     def score(self, X, y, sample_weight=None):
         """The share of rows whose labels are all right."""
-        right = np.asarray(self.predict(X) == np.asarray(y))
+        predicted, y = self.predict(X), np.asarray(y)
+        if y.shape != predicted.shape:
+            checks.refuse("y", f"shape {y.shape}", f"shape {predicted.shape}, as in fit")
+        right = np.asarray(predicted == y)
         if right.ndim == 2:
             right = right.all(axis=1)
         return float(np.average(right, weights=sample_weight))

@@ -8,8 +8,7 @@ Source: the post "Curriculum Learning Revisited"; Zamir et al., Feedback Network
 import numpy as np
 
 from rarebook import checks
-from rarebook.feedback_network import FeedbackPredictor
-from rarebook.label_tree import LabelTree
+from rarebook.feedback_network import FeedbackPredictor, checked_tree, needed
 from rarebook.numeric.layers import Layer, normalized, softmax
 from rarebook.numeric.network import Network
 
@@ -166,8 +165,7 @@ class TreeSoftmax(Levels):
     """
 
     def __init__(self, prev, tree, W, bias, name=None):
-        if not isinstance(tree, LabelTree):
-            checks.refuse("tree", type(tree).__name__, "a LabelTree")
+        checked_tree(tree)
         super().__init__(prev, name)
         self.tree, self.n_classes = tree, tree.n_classes
         M = prev.num_units if prev.gives == "steps" else prev.size
@@ -210,7 +208,7 @@ class FeedbackNetwork(FeedbackPredictor, Network):
         ]
 
     def predict_early(self, X, confidence):
-        confidence = checks.real_number("confidence", confidence, at_least=0)
+        confidence = needed(confidence)
         self._needs_steps()
         head, recurrent = self[-1], self[-2]
         a = recurrent.read(X)

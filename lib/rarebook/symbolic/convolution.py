@@ -52,9 +52,11 @@ class ImageInput(Input):
     gives = "images"
 
     def __init__(self, height, width, channels=1, dtype="float32", name=None):
-        super().__init__(checks.whole_number("channels", channels, 1), dtype, name)
-        height = checks.whole_number("height", height, 1)
-        self.shape = height, checks.whole_number("width", width, 1), self.size
+        self.channels = checks.whole_number("channels", channels, 1)
+        super().__init__(self.channels, dtype, name)
+        self.height = checks.whole_number("height", height, 1)
+        self.width = checks.whole_number("width", width, 1)
+        self.shape = self.height, self.width, self.channels
 
     @cached_property
     def output(self):

@@ -11,8 +11,7 @@ import numpy as np
 
 from rarebook import checks
 from rarebook.backend import T, theano
-from rarebook.feedback_network import FeedbackPredictor
-from rarebook.label_tree import LabelTree
+from rarebook.feedback_network import FeedbackPredictor, checked_tree
 from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
 from rarebook.symbolic.layers import (
     Input,
@@ -188,9 +187,7 @@ class TreeSoftmax(Levels):
     """
 
     def __init__(self, prev, tree, rng, name=None):
-        if not isinstance(tree, LabelTree):
-            checks.refuse("tree", type(tree).__name__, "a LabelTree")
-        self.tree, self.n_classes = tree, tree.n_classes
+        self.tree, self.n_classes = checked_tree(tree), tree.n_classes
         super().__init__(prev, tree.n_levels, name)
         self.size = sum(self.n_classes)
         checks.generator("rng", rng)
@@ -297,7 +294,10 @@ def feedback_network(
     if (n_classes is None) == (tree is None):
         given = "neither" if tree is None else "both"
         checks.refuse("n_classes", f"{given} of n_classes and tree", "one of them")
-    n_levels = len(checks.class_counts("n_classes", n_classes)) if tree is None else tree.n_levels
+    if tree is None:
+        n_levels = len(checks.class_counts("n_classes", n_classes))
+    else:
+        n_levels = checked_tree(tree).n_levels
     layers = [(SparseInput if sparse else Input)(n_features, dtype)]
 
     def add(kind, *arguments):
