@@ -208,9 +208,9 @@ class TreeSoftmax(Levels):
         members = [np.flatnonzero(label == c) for c in range(n)]
         width = max(map(len, members))
         table = np.array([np.append(m, [m[0]] * (width - len(m))) for m in members], np.int64)
-        peak = T.max(z.T[table.ravel()].reshape((n, width, z.shape[0])), axis=1).T
+        peak = T.max(z.T[table.ravel()].reshape((n, width, z.shape[0])), axis=1)  # (C_l, B)
         peak = theano.gradient.disconnected_grad(peak)  # it cancels, and so does its derivative
-        return peak + T.log(T.dot(T.exp(z - T.dot(peak, below.T)), below))
+        return peak.T + T.log(T.dot(T.exp(z - peak[label].T), below))
 
     def config(self):
         return type(self), tuple(map(tuple, self.tree.paths.tolist()))
