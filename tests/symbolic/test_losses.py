@@ -51,7 +51,7 @@ def test_is_finite_where_the_softmax_is_zero(functions):
 
 @pytest.mark.parametrize("label", [4, -1, 10**9, -(10**9)])
 def test_no_label_outside_is_followed(functions, label):
-    with pytest.raises(AssertionError, match="y: labels must be at least 0 and below"):
+    with pytest.raises(AssertionError, match="y: labels must be one or more, each at"):
         functions[1](np.zeros((2, 4)), np.array([0, label]))
 
 
@@ -64,8 +64,18 @@ def checked():
 
 @pytest.mark.parametrize("label", [4, -1, 10**9, -(10**9)])
 def test_softmax_loss_follows_no_label_outside(checked, label):
-    with pytest.raises(AssertionError, match="y: labels must be at least 0 and below"):
+    with pytest.raises(AssertionError, match="y: labels must be one or more, each at"):
         checked[0](np.zeros((2, 4)), np.array([0, label]), 1)
+
+
+def test_an_empty_batch_is_refused(functions, checked):
+    none = np.zeros((0, 4))
+    with pytest.raises(AssertionError, match="y: labels must be one or more"):
+        functions[1](none, np.zeros(0, int))
+    with pytest.raises(AssertionError, match="y: labels must be one or more"):
+        checked[0](none, np.zeros(0, int), 1)
+    with pytest.raises(AssertionError, match="y: rows must be probabilities"):
+        checked[1](none, none, 1)
 
 
 @pytest.mark.parametrize(

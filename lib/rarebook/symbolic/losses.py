@@ -84,9 +84,9 @@ def nll(z, y):
 
     Raises:
         ValueError: if y is neither.
-        AssertionError: when the compiled graph is called with a label outside, or with rows that
-            are not probabilities; the functions of this library check labels before they call,
-            and raise ``ValueError``.
+        AssertionError: when the compiled graph is called with no label, with one outside, or with
+            rows that are not probabilities; the functions of this library check labels before they
+            call, and raise ``ValueError``.
 
     Example:
         >>> from rarebook.backend import T
@@ -206,8 +206,9 @@ def _chosen(y, n_classes):
     """Which class is the label: truth values (B, C) for labels (B,)."""
     if np.dtype(y.dtype).kind not in "iu":
         checks.refuse("y", y.type, "an integer vector (B,) or a float matrix (B, C)")
-    inside = T.all(T.ge(y, 0) * T.lt(y, n_classes))
-    y = Assert("y: labels must be at least 0 and below the number of logits")(y, inside)
+    inside = T.all(T.ge(y, 0) * T.lt(y, n_classes)) * T.gt(y.shape[0], 0)
+    allowed = "one or more, each at least 0 and below the number of logits"
+    y = Assert(f"y: labels must be {allowed}")(y, inside)
     # Compared, not indexed: no label can lead outside the array, and it compiles in half the time.
     return T.eq(y[:, None], T.arange(n_classes)[None, :])
 
@@ -219,7 +220,7 @@ def _rows(y, n_classes, dtype):
     if y.ndim != 2 or np.dtype(y.dtype).kind != "f":
         checks.refuse("y", y.type, "an integer vector (B,) or a float matrix (B, C)")
     inside = T.all(T.ge(y, 0)) * T.all(abs(T.sum(y, axis=1) - 1) <= checks.NEAR_ONE)
-    inside = inside * T.eq(y.shape[1], n_classes)
+    inside = inside * T.eq(y.shape[1], n_classes) * T.gt(y.shape[0], 0)
     y = Assert("y: rows must be probabilities, one a class, that add up to 1")(y, inside)
     return T.cast(y, dtype)
 
