@@ -367,7 +367,7 @@ def test_the_feedback_network_in_a_pipeline_and_a_grid_search(plants):
     pipeline = make_pipeline(StandardScaler(), feedback(epochs=4))
     grid = {
         "feedbackclassifier__learning_rate": [0.001, 0.02],
-        "feedbackclassifier__batch_size": [20, 50],
+        "feedbackclassifier__batch_size": [50, 60],
     }
     search = GridSearchCV(pipeline, grid, cv=2).fit(X, Y)
     assert search.best_score_ > 0.8
