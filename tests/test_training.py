@@ -603,3 +603,17 @@ def test_refuses_bad_levels_and_soft_rows_and_changes_nothing(rows):
             with pytest.raises(ValueError, match=expected):
                 call(net)
             assert_same(values(net), before[name])
+
+
+def test_refuses_class_weights_that_do_not_fit_and_changes_nothing(data, rows):
+    X, y = data
+    for net, train_it, sizes in [
+        (network(), lambda net, loss: train(net, X, y, loss=loss), r"\[3\]"),
+        (level_network(), lambda net, loss: learn(net, rows, loss=loss), r"\[2, 3, 5\]"),
+    ]:
+        before = values(net)
+        loss = SoftmaxLoss(class_weights=(1, 2))
+        with pytest.raises(ValueError, match=f"loss: received 2 class weights for {sizes} classes"):
+            train_it(net, loss)
+        assert_same(values(net), before)
+    train(network(), X, y, loss=SoftmaxLoss(class_weights=(1, 2, 3)), epochs=1)

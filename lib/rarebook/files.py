@@ -18,6 +18,9 @@ from rarebook import checks
 
 FORMAT = "rarebook"
 
+# What a whole file with contents that do not fit may raise where they are put together.
+DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
 
 def write_file(path, kind, version, header, arrays):
     """Write ``header`` and ``arrays`` to ``path``, so that the file is whole at any moment.

@@ -6,7 +6,7 @@ import numpy as np
 
 from rarebook import checks
 from rarebook.eviction import RULES
-from rarebook.files import read_file, write_file
+from rarebook.files import DAMAGED, read_file, write_file
 
 VERSION = 1
 COLUMNS = {"label_ids": "_ids", "touched": "_touched", "used": "_used", "hits": "_hits"}
@@ -46,14 +46,7 @@ def load(Memory, path, eviction=None, rng=None):
     needs_rule(header, eviction)
     try:
         return memory_from_parts(Memory, header, arrays, eviction, rng)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except DAMAGED as error:
         checks.refuse("path", f"{path} ({error})", "a whole file that holds a rarebook memory")
 
 

@@ -5,7 +5,7 @@ stands on, its settings and the names of its arrays; a memory lies beside them.
 """
 
 from rarebook import checks
-from rarebook.files import read_file, write_file
+from rarebook.files import DAMAGED, read_file, write_file
 from rarebook.label_tree import LabelTree
 from rarebook.memory import Memory
 from rarebook.memory_files import as_json, from_json, memory_from_parts, memory_parts, needs_rule
@@ -105,14 +105,7 @@ def load(path, *, eviction=None):
         needs_rule(header["memory"], eviction)
     try:
         return _restored(header, arrays, eviction)
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except DAMAGED as error:
         checks.refuse("path", f"{path} ({error})", "a whole file that holds a rarebook network")
 
 
