@@ -136,34 +136,6 @@ def choose(model, X, Y, valid, tree, seed, rates, all_epochs, batch_size):
     return scores
 
 
-def twin(net):
-    """The network in NumPy, from its arrays."""
-    from rarebook.numeric import feedback, layers
-
-    classes = {
-        name: getattr(feedback, name, None) or getattr(layers, name)
-        for name in map(lambda layer: type(layer).__name__, net)
-    }
-    made = []
-    for layer in net:
-        kind = type(layer).__name__
-        before = made[-1:]
-        values = [p.get_value() for p in layer.params]
-        if kind in ("Input", "SparseInput"):
-            made.append(classes[kind](layer.size, dtype=str(layer.dtype)))
-        elif kind == "GatedRecurrent":
-            W, gain_x, bias, U, gain_s = values
-            made.append(classes[kind](*before, layer.n_steps, W, U, gain_x, gain_s, bias))
-        elif kind == "LevelSoftmax":
-            half = len(values) // 2
-            made.append(classes[kind](*before, values[:half], values[half:]))
-        elif kind == "TreeSoftmax":
-            made.append(classes[kind](*before, layer.tree, *values))
-        else:
-            made.append(classes[kind](*before, *values))
-    return feedback.FeedbackNetwork(made)
-
-
 def accuracies(labels, Y, rare=None):
     """The share right on each level, of whole paths, and of rare themes on each level."""
     right = labels == Y
@@ -241,6 +213,8 @@ def hints(net, X, Y):
 
 def on_films(model, seed):
     """One model on one split of the films."""
+    from rarebook.convert import to_numeric
+
     movies, tree, inner, chooser = films(seed)
     X, Y, test = movies.X, movies.Y, movies.test
     rare = np.bincount(Y[movies.train, 2], minlength=tree.n_classes[2])[Y[test, 2]] <= RARE
@@ -250,7 +224,7 @@ def on_films(model, seed):
     scores = choose(model, X[inner], Y[inner], valid, tree, seed, RATES, EPOCHS, 50)
     _, rate, epochs = max(scores)
     net, records = train(model, X[movies.train], Y[movies.train], tree, seed, rate, epochs, 50)
-    net = twin(net)
+    net = to_numeric(net)
     figures = measured(net.predict_proba(X[test]), Y[test], tree, rare)
     figures["chosen"] = [rate, epochs]
     figures["seconds"] = float(np.median([record["seconds"] for record in records]))
@@ -304,9 +278,11 @@ def news_choice(model, seed):
 
 
 def on_news(model, seed, rate, epochs):
+    from rarebook.convert import to_numeric
+
     groups, tree, _, _ = news()
     net, _ = train(model, groups.X_train, groups.Y_train, tree, seed, rate, epochs, 100)
-    net = twin(net)
+    net = to_numeric(net)
     figures = measured(net.predict_proba(groups.X_test), groups.Y_test, tree)
     figures["chosen"] = [rate, epochs]
     if net[-1].prev.gives == "steps":
@@ -339,6 +315,8 @@ def on_features(seed):
     """What networks that were trained for the labels know of keywords that they never saw."""
     from sklearn.decomposition import TruncatedSVD
 
+    from rarebook.convert import to_numeric
+
     movies, tree, inner, chooser = films(seed)
     train_rows, test, Y = movies.train, movies.test, movies.Y
     n_films = movies.X.getnnz(axis=0)
@@ -356,14 +334,14 @@ def on_features(seed):
         found = {"keywords": X}
         for model in chosen:
             rate, epochs = chosen[model]
-            net = twin(train(model, X[rows], Y[rows], tree, seed, rate, epochs, 50)[0])
+            net = to_numeric(train(model, X[rows], Y[rows], tree, seed, rate, epochs, 50)[0])
             last = net[-2](X)
             if model == "feedback":
                 found["feedback, last state"] = last[:, -64:]
                 found["feedback, all states"] = last
             else:
                 found[model] = last
-        untrained = twin(network("feedback", X.shape[1], tree, np.random.default_rng(seed)))
+        untrained = to_numeric(network("feedback", X.shape[1], tree, np.random.default_rng(seed)))
         found["feedback, untrained"] = untrained[-2](X)[:, -64:]
         for size in (64, 192):
             svd = TruncatedSVD(size, random_state=seed).fit(X[rows])
