@@ -255,9 +255,9 @@ def call(i, module, name, task):
         os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # Dask sets those of the BLAS alone
     try:
         result = getattr(import_module(module), name)(**task)
+        try:
+            return i, json.dumps(result), None
+        except (TypeError, ValueError) as error:
+            refuse(f"result of {task}", error, "what JSON holds: dict, list, str, int, float, bool")
     except Exception:
         return i, None, traceback.format_exc()
-    try:
-        return i, json.dumps(result), None
-    except (TypeError, ValueError) as error:
-        refuse(f"result of {task}", error, "what JSON holds: dict, list, str, int, float, bool")

@@ -248,10 +248,10 @@ def test_a_failing_task_leaves_the_others(script):
 
 def test_a_result_that_json_does_not_hold_is_refused(script):
     script.give(range(3), ends={2: "set"})
-    code, errors, _ = script.call("--jobs", "1")
+    code, errors, _ = script.call()
     assert code == 1
     assert f"ValueError: result of {script.tasks[2]}: received Object of type set" in errors
-    assert script.kept() == [0, 1]
+    assert sorted(script.kept()) == [0, 1]
 
 
 @pytest.mark.parametrize("progress", [True, False])
