@@ -4,6 +4,7 @@
 #   tools/setup.sh theano   .venv-theano, from requirements-theano.txt (classic Theano 1.0.5)
 #   tools/setup.sh lock     .cache/lock, with the tool that writes those two files
 # PYTHON names the interpreter; without it, the first on PATH that fits is taken.
+# Exits with 3 where the machine lacks something: a fitting Python, a compiler, its headers.
 
 case ${1:-} in
 '') env=.venv requirements=requirements.txt newest=314
@@ -26,6 +27,7 @@ here=$(pwd)
 
 say() { echo "$*" >&2; }
 die() { say "$*"; exit 1; }
+lacks() { say "$*"; exit 3; }
 
 # Prints version and home of an interpreter; nothing where it cannot run, as an idle pyenv shim.
 identify() {
@@ -70,8 +72,8 @@ find_python() {
             return
         fi
     done
-    [ -z "$unready" ] || die "$unready"
-    die "${misfit:-$problem} Install $needs, or name one: make PYTHON=/path/to/python ..."
+    [ -z "$unready" ] || lacks "$unready"
+    lacks "${misfit:-$problem} Install $needs, or name one: make PYTHON=/path/to/python ..."
 }
 
 # A lock on a file that this shell and its children hold open: whatever kills them, the system
@@ -127,9 +129,9 @@ mkdir -p .cache || exit 1
 find_python
 if [ "$env" = .venv-theano ]; then
     command -v g++ >/dev/null || command -v clang++ >/dev/null ||
-        die "Classic Theano needs a C++ compiler: install one (Debian, Ubuntu: apt install g++)."
+        lacks "Classic Theano needs a C++ compiler: install one (Debian, Ubuntu: apt install g++)."
     "$python" -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ||
-        die "Classic Theano needs Python's headers: install them" \
+        lacks "Classic Theano needs Python's headers: install them" \
             "(Debian, Ubuntu: apt install python3.11-dev)."
 fi
 
