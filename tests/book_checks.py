@@ -457,6 +457,25 @@ def claims_hold(root):
     return wrong
 
 
+def pages_quote_the_ledger(root):
+    """A paragraph of a page that refers to claims has no number that is not in their entries."""
+    entries = yaml.safe_load(read(Path(root, "book/claims.yml"))) or []
+    known = {f"claim-{e['id']}": f"{e['claim']} {e.get('figure', '')}" for e in entries}
+    wrong = []
+    for path in sorted(Path(root, "book").glob("*.md")):
+        for paragraph in re.split(r"\n\s*\n", read(path)):
+            named = re.findall(r"<(claim-[\w-]+)>`", paragraph)
+            if not named:
+                continue
+            quoted = numbers(re.sub(r"\{cite\}`[^`]*`|\]\([^)]*\)", "", paragraph))
+            allowed = numbers(" ".join(known.get(name, "") for name in named))
+            wrong += [
+                f"{path.name}: {x:g} is not in the ledger's entries {', '.join(named)}"
+                for x in sorted(quoted - allowed)
+            ]
+    return wrong
+
+
 # The built book
 
 

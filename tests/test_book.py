@@ -25,6 +25,7 @@ SOURCE_CHECKS = [
     checks.exercises_are_solved,
     checks.modules_are_reached,
     checks.claims_hold,
+    checks.pages_quote_the_ledger,
 ]
 HTML_CHECKS = [
     checks.html_works_offline,
@@ -152,9 +153,10 @@ def book(tmp_path):
         ".gitignore": "_build/\n.venv*/\n",
         "README.md": "See `book/intro.md`, `tools.py` and [the page](book/intro.md).\n",
         "_toc.yml": "format: jb-book\nroot: book/intro\nchapters:\n"
-        "- file: notebooks/01_first\n- file: book/api\n",
+        "- file: notebooks/01_first\n- file: book/api\n- file: book/essay\n",
         "book/intro.md": "`rarebook.tools.ratio()`, `_build/html`, `float32/float64`.\n\n"
         f"| [](../notebooks/01_first.ipynb) | {ledger.POSTS[0]} | ready |\n{posts}",
+        "book/essay.md": "It was {ref}`5.3 times <claim-fast>` as fast.\n\nIn 2016 it was not.\n",
         "book/api.md": "```{eval-rst}\n.. automodule:: rarebook.more\n```\n",
         "book/claims.yml": json.dumps([ENTRY]),
         "lib/rarebook/__init__.py": '"""Tools."""\n',
@@ -236,6 +238,11 @@ BROKEN = {
         (CHAPTER, '"nbval-ignore-output"', '"claim-fast"', "2 code cells"),
         (CHAPTER, '"nbval-ignore-output"', '"claim-x"', "claim-x is not in"),
         (CHAPTER, "assert ratio(1_000)", "1000; assert 6", "asserts nothing"),
+    ],
+    checks.pages_quote_the_ledger: [
+        ("book/essay.md", "5.3 times", "5.4 times", "5.4 is not in the ledger's"),
+        ("book/essay.md", "<claim-fast>", "<claim-slow>", "5.3 is not in the ledger's"),
+        ("book/essay.md", "fast.\n", "fast,\nat least 6.\n", "6 is not in the ledger's"),
     ],
     checks.notebooks_are_clean: [
         (CHAPTER, "assert ratio", "print", "no cell asserts"),
