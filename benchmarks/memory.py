@@ -70,7 +70,7 @@ def fill(n):
     memory = Memory(n, D, rng=np.random.default_rng(1))
     order = rng.permutation(n)
     memory.update(around(centres(order, n), rng), order)
-    memory.save(CACHE / f"{n}.npz")
+    memory.save(CACHE / f"{n}.safetensors")
 
 
 @cache
@@ -244,7 +244,7 @@ def measure(contender):
     """Milliseconds a batch, the share of hits, and a sum over the state that comes out."""
     figures = {}
     for n, size in N_BATCHES:
-        model = contender(Memory.load(CACHE / f"{n}.npz"))
+        model = contender(Memory.load(CACHE / f"{n}.safetensors"))
         batches, times, n_hits = stream(n, size), [], 0
         for q, y in zip(*batches, strict=True):
             start = time.perf_counter()
@@ -276,7 +276,7 @@ def rules():
     figures, rng = {}, np.random.default_rng(0)
     for n in SIZES:
         for name, rule in RULES.items():
-            memory = Memory.load(CACHE / f"{n}.npz", eviction=rule())
+            memory = Memory.load(CACHE / f"{n}.safetensors", eviction=rule())
             memory.update(rng.normal(size=D), 0)
             figures[f"{name} {n}"] = 1e3 * milliseconds(lambda m=memory: m.eviction(m, 0), 0.1)
             times = []

@@ -1,9 +1,6 @@
 """The book: its sources and the pages built from them; and that each check refuses what it must."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,25 +38,6 @@ HTML_CHECKS = [
 @pytest.mark.parametrize("check", SOURCE_CHECKS, ids=lambda check: check.__name__)
 def test_sources(check):
     assert check(ROOT) == []
-
-
-@pytest.fixture(scope="session")
-def html(tmp_path_factory):
-    """The folder of the pages, built with every warning an error."""
-    folder = tmp_path_factory.mktemp("book")
-    program = Path(sys.executable).with_name("jupyter-book")
-    flags = ["-W", "-n", "--keep-going", "--path-output", str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [program, "build", *flags, str(ROOT)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    warnings = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
-    assert done.returncode == 0, "\n".join(warnings) or done.stdout[-3000:]
-    return folder / "_build" / "html"
 
 
 @pytest.mark.parametrize("check", HTML_CHECKS, ids=lambda check: check.__name__)

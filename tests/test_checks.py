@@ -314,3 +314,17 @@ def test_level_labels_lets_in_any_integer_type():
         Y = checks.level_labels("Y", np.array([[1, 2], [0, 0]], dtype), 2, (2, 3))
         assert Y.dtype == np.int64 and Y.tolist() == [[1, 2], [0, 0]]
     assert checks.level_labels("Y", np.zeros((0, 2), int), 0, (2, 3)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", ">i4", "uint8", ">u2"])
+def test_ids_of_any_integers(dtype):
+    fine = np.array([[0, 7], [99, 3]], dtype)
+    for values in (fine, fine.T, fine[:, ::2], fine[:0]):
+        for size in (100, 1000):
+            assert checks.ids("x", values, size) is values
+    with pytest.raises(ValueError, match=r"^x: received ids from 0 to 99; allowed: 0 to 98$"):
+        checks.ids("x", fine, 99)
+    if fine.dtype.kind == "i":
+        for size in (5, 300, 2**40):
+            with pytest.raises(ValueError, match=r"^x: received ids from -1 to 4; allowed: 0 to"):
+                checks.ids("x", np.array([4, -1], dtype), size)

@@ -1,6 +1,7 @@
 """A memory that was away in a file goes on as if it had not been."""
 
 import errno
+import io
 import json
 import os
 import random
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from copy import deepcopy
 from pathlib import Path
 
@@ -54,9 +54,9 @@ def used(eviction=None, bits=np.random.PCG64, n=40, labels=None, **settings):
 def test_it_goes_on_as_if_it_had_not_been_away(tmp_path, rule, bits):
     memory = used(rule, bits)
     before = state(memory)
-    memory.save(tmp_path / "a.npz")
+    memory.save(tmp_path / "a.safetensors")
     assert state(memory) == before
-    loaded = Memory.load(tmp_path / "a.npz")
+    loaded = Memory.load(tmp_path / "a.safetensors")
     assert loaded.eviction == rule and type(loaded.rng.bit_generator) is bits
     goes_on(loaded, memory)
 
@@ -66,8 +66,8 @@ def test_it_goes_on_as_if_it_had_not_been_away(tmp_path, rule, bits):
 @pytest.mark.parametrize("age_noise", [0, 1, 16.5])
 def test_every_degree_of_filling(tmp_path, n, dtype, age_noise):
     memory = used(n=n, dtype=dtype, age_noise=age_noise)
-    memory.save(tmp_path / "a.npz")
-    loaded = Memory.load(tmp_path / "a.npz")
+    memory.save(tmp_path / "a.safetensors")
+    loaded = Memory.load(tmp_path / "a.safetensors")
     assert (loaded.dtype, loaded.age_noise) == (dtype, age_noise)
     goes_on(loaded, memory)
 
@@ -87,8 +87,8 @@ def test_every_degree_of_filling(tmp_path, n, dtype, age_noise):
 )
 def test_labels_come_back(tmp_path, labels):
     memory = used(labels=labels)
-    memory.save(tmp_path / "a.npz")
-    loaded = Memory.load(tmp_path / "a.npz")
+    memory.save(tmp_path / "a.safetensors")
+    loaded = Memory.load(tmp_path / "a.safetensors")
     found, before = loaded.query(np.eye(3)).labels, memory.query(np.eye(3)).labels
     assert found.dtype == before.dtype and found.tolist() == before.tolist()
     goes_on(loaded, memory)
@@ -101,21 +101,22 @@ def test_labels_come_back(tmp_path, labels):
 )
 def test_labels_that_a_file_does_not_hold(tmp_path, label):
     memory = used()
-    memory.save(tmp_path / "a.npz")
-    whole = (tmp_path / "a.npz").read_bytes()
+    memory.save(tmp_path / "a.safetensors")
+    whole = (tmp_path / "a.safetensors").read_bytes()
     memory.update([1, 2, 3], label)
     with pytest.raises(ValueError, match=r"^label: received .*; allowed: integers, strings"):
-        memory.save(tmp_path / "a.npz")
-    assert (tmp_path / "a.npz").read_bytes() == whole and os.listdir(tmp_path) == ["a.npz"]
+        memory.save(tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == whole
+    assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
 def test_a_rule_of_ones_own_is_handed_in_again(tmp_path):
     memory = used(drops_every_third)
     assert memory.rule_state["calls"].shape == ()
-    memory.save(tmp_path / "a.npz")
+    memory.save(tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match=r"^eviction: received None; allowed: the rule of the mem"):
-        Memory.load(tmp_path / "a.npz")
-    goes_on(Memory.load(tmp_path / "a.npz", eviction=drops_every_third), memory)
+        Memory.load(tmp_path / "a.safetensors")
+    goes_on(Memory.load(tmp_path / "a.safetensors", eviction=drops_every_third), memory)
 
 
 def test_a_class_of_the_same_name_is_not_ours(tmp_path):
@@ -123,46 +124,46 @@ def test_a_class_of_the_same_name_is_not_ours(tmp_path):
         def __call__(self, memory, label):
             return 0
 
-    used(Oldest()).save(tmp_path / "a.npz")
+    used(Oldest()).save(tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match=r"^eviction: received None"):
-        Memory.load(tmp_path / "a.npz")
+        Memory.load(tmp_path / "a.safetensors")
 
 
 def test_another_rule_and_another_generator_may_be_handed_in(tmp_path):
     memory = used(Oldest())
-    memory.save(tmp_path / "a.npz")
+    memory.save(tmp_path / "a.safetensors")
     rng = np.random.default_rng(9)
-    loaded = Memory.load(tmp_path / "a.npz", eviction=LabelAware(2), rng=rng)
+    loaded = Memory.load(tmp_path / "a.safetensors", eviction=LabelAware(2), rng=rng)
     assert loaded.rng is rng and loaded.eviction == LabelAware(2)
     memory.rng, memory.eviction = np.random.default_rng(9), LabelAware(2)
     goes_on(loaded, memory)
     with pytest.raises(ValueError, match=r"^rng: received 5"):
-        Memory.load(tmp_path / "a.npz", rng=5)
+        Memory.load(tmp_path / "a.safetensors", rng=5)
     with pytest.raises(ValueError, match=r"received 5"):
-        Memory.load(tmp_path / "a.npz", eviction=5)
+        Memory.load(tmp_path / "a.safetensors", eviction=5)
 
 
 def test_a_class_of_ones_own_comes_back(tmp_path):
     class Mine(Memory):
         pass
 
-    used().save(tmp_path / "a.npz")
-    assert type(Mine.load(tmp_path / "a.npz")) is Mine
+    used().save(tmp_path / "a.safetensors")
+    assert type(Mine.load(tmp_path / "a.safetensors")) is Mine
 
 
 def test_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     memory = used()
-    for path in ("a", Path("b.npz"), str(tmp_path / "c d"), tmp_path / "é.npz"):
+    for path in ("a", Path("b.safetensors"), str(tmp_path / "c d"), tmp_path / "é.safetensors"):
         memory.save(path)
         same(Memory.load(path), memory)
-    assert sorted(os.listdir()) == ["a", "b.npz", "c d", "é.npz"]
-    for path in ("no/folder.npz", tmp_path / "a" / "b", tmp_path):
+    assert sorted(os.listdir()) == ["a", "b.safetensors", "c d", "é.safetensors"]
+    for path in ("no/folder.safetensors", tmp_path / "a" / "b", tmp_path):
         with pytest.raises(OSError):
             memory.save(path)
         with pytest.raises(OSError):
             Memory.load(path)
-    assert sorted(os.listdir()) == ["a", "b.npz", "c d", "é.npz"]
+    assert sorted(os.listdir()) == ["a", "b.safetensors", "c d", "é.safetensors"]
 
 
 # Damage -------------------------------------------------------------------------------------------
@@ -184,33 +185,22 @@ def test_every_shorter_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("flip", [0xFF, 0x01])
-def test_a_flipped_byte_is_refused_or_says_nothing(tmp_path, flip):
-    """What says nothing: dates, systems and attributes in the archive's own records."""
-    memory = tiny()
-    memory.save(tmp_path / "a")
-    whole, before, harmless = (tmp_path / "a").read_bytes(), state(memory), []
+def test_a_flipped_byte_is_refused(tmp_path, flip):
+    tiny().save(tmp_path / "a")
+    whole = (tmp_path / "a").read_bytes()
     with (tmp_path / "a").open("r+b", buffering=0) as file:
         for i, byte in enumerate(whole):
             os.pwrite(file.fileno(), bytes([byte ^ flip]), i)
-            try:
-                loaded = Memory.load(tmp_path / "a")
-            except ValueError as error:
-                assert str(error).startswith("path: received ")
-            else:
-                assert state(loaded) == before and loaded._n_events == memory._n_events
-                harmless.append(i)
+            with pytest.raises(ValueError, match=r"^path: received "):
+                Memory.load(tmp_path / "a")
             os.pwrite(file.fileno(), bytes([byte]), i)
-    with zipfile.ZipFile(tmp_path / "a") as archive:
-        for member in archive.infolist():
-            start = member.header_offset + 30 + len(member.filename)
-            assert not set(harmless) & set(range(start, start + member.file_size))
 
 
 def rewritten(path, header=(), arrays=(), drop=()):
     """The same file with other contents, and sums that fit them."""
     old, stored = read_file(path, "memory", 1)
     header = {k: v for k, v in {**old, **dict(header)}.items() if k not in drop}
-    for name in ("format", "kind", "version"):
+    for name in ("kind", "version"):
         header.pop(name)
     stored = {k: v for k, v in {**stored, **dict(arrays)}.items() if k not in drop}
     write_file(path, "memory", 1, header, stored)
@@ -247,15 +237,20 @@ def test_a_header_that_does_not_fit_is_refused(tmp_path, header):
     [
         *({"keys": np.eye(*shape)} for shape in ((3, 2), (4, 2), (2, 3), (1, 2))),
         *({"keys": keys} for keys in (np.ones(2), np.array(1.0), np.ones((2, 2)), 2 * np.eye(2))),
-        *({"keys": keys} for keys in (np.eye(2, dtype=int), np.eye(2, dtype=">f4"))),
-        {"keys": np.full((2, 2), np.nan)},
+        *({"keys": keys} for keys in (np.eye(2, dtype=int), np.full((2, 2), np.nan))),
         *({"noise": noise} for noise in (np.ones(3), np.array([0, np.inf]), np.ones((2, 1)))),
         *(
             {name: np.array(values)}
-            for name in ("label_ids", "touched", "used", "hits", "label_seen")
+            for name in ("touched", "used", "hits", "label_seen")
             for values in ([0], [0, 1, 0], [0, -1], [0.0, 1.0], [[0, 1]], [True, False])
         ),
-        {"label_ids": np.array([0, 2])},
+        *(
+            {"label_ids": np.array(values)}
+            for values in (
+                *([0], [0, 1], [0, 1, 0], [0, -1, -1], [0, 2, -1], [0, 1, -2], [-1, 1, -1]),
+                *([0, 1, -1, -1], [0.0, 1.0, -1.0], [[0, 1, -1]], [True, False, True], 7),
+            )
+        ),
     ],
     ids=str,
 )
@@ -268,7 +263,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, arrays):
 def test_what_is_missing_is_missed(tmp_path):
     tiny().save(tmp_path / "a")
     header, arrays = read_file(tmp_path / "a", "memory", 1)
-    for name in [*(set(header) - {"format", "kind", "version"}), *arrays]:
+    for name in [*(set(header) - {"kind", "version"}), *arrays]:
         tiny().save(tmp_path / "a")
         with pytest.raises(ValueError, match=r"^(path|eviction): received"):
             Memory.load(rewritten(tmp_path / "a", drop=[name]))
@@ -333,17 +328,19 @@ def test_no_space_leaves_the_old_file(tmp_path, monkeypatch, where):
 
 def test_no_space_in_the_middle_leaves_the_old_file(tmp_path, monkeypatch):
     used().save(tmp_path / "a")
-    for n_written in range(8):
-        real, left = files.zipfile.ZipFile.writestr, [n_written]
+    used(n=50).save(tmp_path / "b")
+    whole = (tmp_path / "b").stat().st_size
+    (tmp_path / "b").unlink()
+    for size in range(0, whole, 100):
 
-        def writestr(*arguments, real=real, left=left):
-            if not left[0]:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            left[0] -= 1
-            return real(*arguments)
+        class Full(io.FileIO):
+            def write(self, data, size=size):
+                if self.tell() + memoryview(data).nbytes > size:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return super().write(data)
 
         with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space"):
-            patch.setattr(files.zipfile.ZipFile, "writestr", writestr)
+            patch.setattr(files, "open", Full, raising=False)
             used(n=50).save(tmp_path / "a")
         assert os.listdir(tmp_path) == ["a"]
         same(Memory.load(tmp_path / "a"), used())

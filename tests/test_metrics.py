@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rarebook.metrics import mean_interval, paired_difference
+from rarebook.metrics import mean_interval, paired_difference, ranks
 
 
 def test_is_students_interval(rng):
@@ -77,3 +77,42 @@ def test_differences_that_are_all_equal():
 def test_paired_difference_refuses(a, b, level, argument):
     with pytest.raises(ValueError, match=rf"^{argument}: received .*; allowed: "):
         paired_difference(a, b, level)
+
+
+def test_ranks_are_places_in_the_order(rng):
+    scores = rng.normal(size=(20, 9))
+    answers = rng.integers(9, size=20)
+    order = np.argsort(-scores, axis=1)
+    expected = [list(row).index(answer) + 1 for row, answer in zip(order, answers, strict=True)]
+    assert ranks(scores, answers).tolist() == expected
+
+
+def test_who_does_not_compete_is_not_counted():
+    scores = [[0.9, 0.8, 0.7, 0.8]] * 2
+    allowed = np.array([[False, True, True, True], [False, True, False, False]])
+    assert ranks(scores, [2, 2], allowed).tolist() == [3, 2]  # the answer itself always competes
+    assert ranks(scores, [2, 2]).tolist() == [4, 4]
+
+
+def test_ties_are_shared():
+    """A model that gives all the same score is in the middle, not at the top."""
+    assert ranks(np.zeros((1, 11)), [3]).tolist() == [6]
+    assert ranks([[1, 0, 1, 1]], [0]).tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "scores, answers, allowed, argument",
+    [
+        ([1.0, 2.0], [0], None, "scores"),
+        ([[1.0, np.nan]], [0], None, "scores"),
+        ([[1.0, 2.0]], [2], None, "answers"),
+        ([[1.0, 2.0]], [-1], None, "answers"),
+        ([[1.0, 2.0]], [0, 1], None, "answers"),
+        ([[1.0, 2.0]], [0.0], None, "answers"),
+        ([[1.0, 2.0]], [0], [[1, 1]], "allowed"),
+        ([[1.0, 2.0]], [0], [[True]], "allowed"),
+    ],
+)
+def test_ranks_refuses(scores, answers, allowed, argument):
+    with pytest.raises(ValueError, match=rf"^{argument}: received .*; allowed: "):
+        ranks(scores, answers, allowed)

@@ -52,8 +52,10 @@ if engine not in ENGINES:
 
 _variable, _flags, _remedy = ENGINES[engine]
 os.environ[_variable] = f"{_flags},{os.environ.get(_variable, '')}".rstrip(",")
-# Two remarks on speed that a reader can do nothing about; the first is due to blas.ldflags= above.
-logging.getLogger("theano.tensor.blas").setLevel(logging.ERROR)
+# Remarks that a reader can do nothing about: on speed, the first due to blas.ldflags= above, and on
+# another process that was compiling as well.
+for _name in ("theano.tensor.blas", "theano.gof.compilelock"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*is faster on contiguous arrays")
 
 try:

@@ -5,6 +5,7 @@ names the argument, what was received and what is allowed. NumPy alone is import
 is recognised by its methods, since whoever hands one in has imported SciPy already.
 """
 
+import math
 import operator
 import warnings
 
@@ -12,6 +13,12 @@ import numpy as np
 
 INT32_MAX = np.iinfo(np.int32).max
 NEAR_ONE = 1e-4  # how far from 1 the sum of probabilities may be
+UNSIGNED = {  # the type of integers that are read without a sign
+    np.dtype(f"{order}{kind}{size}"): np.dtype(f"{order}u{size}")
+    for order in "<>"
+    for kind in "iu"
+    for size in (1, 2, 4, 8)
+}
 
 LAYERS = {  # what a layer gives: such a layer in words
     "dense": "a layer with dense output, such as a Projection",
@@ -93,8 +100,9 @@ def _floats(argument, values, dtype):
         refuse(argument, f"values of dtype {values.dtype}", "real numbers")
     with np.errstate(over="ignore", invalid="ignore"):
         values = values.astype(dtype, copy=False)
-        # One pass and no temporary array; a finite sum means that no value is infinite or nan.
-        finite = np.isfinite(np.sum(values)) or np.isfinite(values).all()
+        flat = values.ravel("K")
+        # One pass: finite squares mean that no value is infinite or nan.
+        finite = math.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all()
     if not finite:
         refuse(argument, "nan or infinity", f"values that are finite as {dtype}")
     return values
@@ -116,7 +124,8 @@ def array(argument, values, shape, dtype):
     """``values`` as a finite array of ``dtype`` whose shape is ``shape`` (None: any length)."""
     if is_sparse(values):
         refuse(argument, "a sparse matrix", f"a dense array of shape {shape_text(shape)}")
-    values = as_array(argument, values, f"an array of shape {shape_text(shape)}")
+    if not isinstance(values, np.ndarray):
+        values = as_array(argument, values, f"an array of shape {shape_text(shape)}")
     fits = values.ndim == len(shape) and all(
         want in (None, got) for got, want in zip(values.shape, shape, strict=True)
     )
@@ -152,6 +161,8 @@ def dense_rows(argument, X, size, dtype):
     Integers and booleans are converted, since counts and flags are the usual input. A sparse matrix
     is refused: turning it into a dense one is the caller's decision, for it can fill the memory.
     """
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == size:
+        return _floats(argument, X, dtype)
     if is_sparse(X) or isinstance(X, tuple):
         refuse(
             argument,
@@ -230,7 +241,7 @@ def compressed(argument, indptr, indices, data, size, n_rows=None):
         or n_rows < 0
         or indptr[0] != 0
         or indptr[-1] != nnz
-        or (indptr[1:] < indptr[:-1]).any()
+        or (n_rows > 1 and (indptr[1:] < indptr[:-1]).any())
     ):
         refuse(
             f"{argument}.indptr",
@@ -245,9 +256,11 @@ def compressed(argument, indptr, indices, data, size, n_rows=None):
 
 def ids(argument, values, size):
     """Integer ``values`` if each is at least 0 and below ``size``."""
-    low, high = (values.min(), values.max()) if values.size else (0, -1)
-    if low < 0 or high >= size:
-        refuse(argument, f"ids from {low} to {high}", f"0 to {size - 1}")
+    # One pass: read without a sign, a number below 0 has its highest bit set.
+    limit = min(size, 1 << (8 * values.itemsize - (values.dtype.kind == "i")))
+    if values.size and values.view(UNSIGNED[values.dtype]).max() >= limit:
+        received = f"ids from {values.min()} to {values.max()}"
+        refuse(argument, received, f"0 to {size - 1}")
     return values
 
 

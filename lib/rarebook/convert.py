@@ -8,7 +8,7 @@ from copy import deepcopy
 from rarebook import checks
 from rarebook.numeric import memory_network as numeric_memory
 from rarebook.numeric.feedback import FeedbackNetwork
-from rarebook.numeric.files import ARGUMENTS, KINDS
+from rarebook.numeric.files import LAYERS, class_of
 from rarebook.numeric.network import Network
 from rarebook.symbolic import feedback, memory_network
 from rarebook.symbolic.network import Network as SymbolicNetwork
@@ -65,10 +65,11 @@ def _chain(network, made):
 
 
 def _twin(layer, made):
-    kind = KINDS.get(type(layer).__name__)
-    if kind is None or not type(layer).__module__.startswith("rarebook.symbolic."):
-        checks.refuse("network", f"a layer {type(layer).__name__}", f"layers among {list(KINDS)}")
-    arguments = {name: _plain(getattr(layer, name)) for name in ARGUMENTS[kind]}
+    kind = type(layer).__name__
+    if kind not in LAYERS or not type(layer).__module__.startswith("rarebook.symbolic."):
+        checks.refuse("network", f"a layer {kind}", f"layers among {', '.join(LAYERS)}")
+    kind, names = class_of(kind)
+    arguments = {name: _plain(getattr(layer, name)) for name in names}
     before = [] if layer.prev is None else [made[layer.prev]]
     return kind(*before, **arguments, name=layer.name)
 

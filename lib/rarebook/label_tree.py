@@ -210,7 +210,8 @@ class LabelTree:
 
 def _missing(labels, size):
     """The lowest of the numbers 0 … ``size`` - 1 that is not among labels below ``size``."""
-    present = np.unique(labels)
+    present = np.sort(labels)
+    present = present[np.diff(present, prepend=-1) > 0]  # np.unique would import numpy.ma
     if len(present) == size:
         return None
     gaps = np.flatnonzero(present != np.arange(len(present)))

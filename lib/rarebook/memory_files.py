@@ -9,7 +9,7 @@ from rarebook.eviction import RULES
 from rarebook.files import DAMAGED, read_file, write_file
 
 VERSION = 1
-COLUMNS = {"label_ids": "_ids", "touched": "_touched", "used": "_used", "hits": "_hits"}
+COLUMNS = {"touched": "_touched", "used": "_used", "hits": "_hits"}
 GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 
@@ -34,6 +34,8 @@ def memory_parts(memory):
     }
     arrays = {name: getattr(memory, column)[:n] for name, column in COLUMNS.items()}
     arrays |= {"keys": memory.keys[:n], "noise": memory.noise[:n], "label_seen": memory.label_seen}
+    # With the -1 of each empty slot, so that no small file asks for much memory.
+    arrays["label_ids"] = memory.label_ids
     arrays |= {f"rule_{name}": np.asarray(value) for name, value in memory.rule_state.items()}
     return header, arrays
 
@@ -61,7 +63,10 @@ def memory_from_parts(Memory, header, arrays, eviction=None, rng=None):
     if eviction is None:
         name, settings = header["eviction"]
         eviction = RULES[name](**settings)
-    keys = arrays.pop("keys")
+    keys, ids = arrays.pop("keys"), arrays.pop("label_ids")
+    n = len(keys)
+    if len(ids) != header["n_slots"] or (ids[n:] != -1).any():
+        raise ValueError(f"{len(ids)} label_ids for {header['n_slots']} slots")
     memory = Memory(
         header["n_slots"],
         header["key_size"],
@@ -70,7 +75,7 @@ def memory_from_parts(Memory, header, arrays, eviction=None, rng=None):
         age_noise=header["age_noise"],
         dtype=keys.dtype,
     )
-    n = memory.n_filled = len(keys)
+    memory.n_filled = n
     memory.n_updates = checks.whole_number("n_updates", header["n_updates"], n)
     memory._n_events = checks.whole_number("n_events", header["n_events"], n)
     if max(memory.n_updates, memory._n_events) >= 2**62:
@@ -85,7 +90,7 @@ def memory_from_parts(Memory, header, arrays, eviction=None, rng=None):
     memory._noise[:n] = checks.array("noise", arrays.pop("noise"), (n,), memory._noise.dtype)
     for name, column in COLUMNS.items():
         getattr(memory, column)[:n] = _integers(name, arrays.pop(name), n)
-    checks.ids("label_ids", memory._ids[:n], len(labels))
+    memory._ids[:n] = checks.ids("label_ids", _integers("label_ids", ids[:n], n), len(labels))
     memory._due[:n] = memory._noise[:n] - memory._touched[:n]
     size = max(8, len(labels))
     memory._counts = np.bincount(memory._ids[:n], minlength=size)

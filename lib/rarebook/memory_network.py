@@ -38,6 +38,10 @@ class MemoryPredictor:
         """The queries for rows X, (B, M)."""
         raise NotImplementedError
 
+    def keys_and_head(self, X):
+        """The queries and what the head gives for rows X, shared layers computed once."""
+        raise NotImplementedError
+
     def remember(self, X, y):
         """Write rows X and their labels into the memory, or average them in.
 
@@ -68,19 +72,22 @@ class MemoryPredictor:
         Raises:
             ValueError: if an argument is not allowed, or the memory is empty.
         """
+        return self._found(X, k, inverse_temperature, head_weight)[0]
+
+    def _found(self, X, k, inverse_temperature=40.0, head_weight=0.0):
+        """What :meth:`predict_proba` returns, and the similarity (B,) of the nearest slot."""
         w = checks.real_number("head_weight", head_weight, at_least=0)
         if w > (self.head is not None):
             checks.refuse("head_weight", repr(w), "0 to 1, and 0 without a head")
-        found = self.memory.query(
-            self.keys(X), k, inverse_temperature=inverse_temperature, count=False
-        )
+        q, p_head = self.keys_and_head(X) if w else (self.keys(X), None)
+        found = self.memory.query(q, k, inverse_temperature=inverse_temperature, count=False)
         labels = {label: column for column, label in enumerate(self.labels)}
         p = np.zeros((len(found.slots), len(labels)), found.confidences.dtype)
         columns = self.memory.label_ids[found.slots]  # the memory's labels come first
         np.add.at(p, (np.arange(len(p))[:, None], columns), (1 - w) * found.confidences)
         if w:
-            p[:, [labels[label] for label in self.head_labels]] += w * self.head.predict_proba(X)
-        return p
+            p[:, [labels[label] for label in self.head_labels]] += w * p_head
+        return p, found.similarities[:, 0]
 
     def predict(self, X, k=1, *, at_least=-1.0, unknown=None, **settings):
         """The label of the largest :meth:`predict_proba`; with k = 1, that of the nearest slot.
@@ -99,10 +106,10 @@ class MemoryPredictor:
             ValueError: if an argument is not allowed, or the memory is empty.
         """
         at_least = checks.real_number("at_least", at_least)
-        best = self.predict_proba(X, k, **settings).argmax(axis=1)
+        p, nearest = self._found(X, k, **settings)
+        best = p.argmax(axis=1)
         labels = [*self.labels, unknown]
         if at_least > -1:
-            nearest = self.memory.query(self.keys(X), count=False).similarities[:, 0]
             best[nearest < at_least] = len(labels) - 1
         else:
             del labels[-1]

@@ -57,5 +57,5 @@ class EmbeddingBag(Layer):
             checks.refuse("mode", repr(mode), "'mean', 'sum' or 'max'")
         self.mode = mode
 
-    def __call__(self, X):
-        return embedding_bag(self.W, self.prev(X), mode=self.mode)
+    def compute(self, x):
+        return embedding_bag(self.W, x, mode=self.mode)

@@ -55,16 +55,16 @@ class GatedRecurrent(Layer):
         self.params = self.W, self.U, self.gain_x, self.gain_s, self.bias
         self.size = M * self.n_steps
 
-    def __call__(self, X):
-        a = self.read(X)
+    def compute(self, x):
+        a = self.read(x)
         states = [self.first(a)]
         while len(states) < self.n_steps:
             states.append(self.next(a, states[-1]))
         return np.concatenate(states, axis=1)
 
-    def read(self, X):
-        """What every step sees of rows X: a, (B, 3, M)."""
-        return self._gates(self.prev(X), self.W, self.gain_x) + self._by_gate(self.bias)
+    def read(self, x):
+        """What every step sees of x: a, (B, 3, M)."""
+        return self._gates(x, self.W, self.gain_x) + self._by_gate(self.bias)
 
     def first(self, a):
         """The state after the first step, (B, M)."""
@@ -114,8 +114,8 @@ class Levels(Layer):
         """The logits of each level from what it reads: a list of arrays (B, C_l)."""
         return [self.logits(s, level) for level, s in enumerate(self.states(x))]
 
-    def __call__(self, X):
-        return np.concatenate([softmax(z) for z in self.all_logits(self.prev(X))], axis=1)
+    def compute(self, x):
+        return np.concatenate([softmax(z) for z in self.all_logits(x)], axis=1)
 
 
 class LevelSoftmax(Levels):
@@ -211,7 +211,7 @@ class FeedbackNetwork(FeedbackPredictor, Network):
         confidence = needed(confidence)
         self._needs_steps()
         head, recurrent = self[-1], self[-2]
-        a = recurrent.read(X)
+        a = recurrent.read(recurrent.prev(X))
         n_levels = len(self.n_classes)
         Y, taken = np.empty((len(a), n_levels), np.int64), np.empty(len(a), np.int64)
         inside = np.arange(len(a))  # the rows still in the loop

@@ -16,9 +16,10 @@ from rarebook.numeric.sparse_ops import product
 class Layer:
     """One step of a network. ``prev`` is the layer it stands on, None for an input.
 
-    Calling a layer with rows X returns its output for these rows, an array (B, ``size``). ``takes``
-    says what it may stand on, ``gives`` what it gives: dense rows, sparse rows, ids, or images;
-    None: what it stands on gives. ``shape`` is (H, W, C) for images, None for anything else.
+    Calling a layer with rows X returns its output for these rows, an array (B, ``size``). A
+    subclass defines ``compute(x)``, its output from that of ``prev``. ``takes`` says what it may
+    stand on, ``gives`` what it gives: dense rows, sparse rows, ids, or images; None: what it stands
+    on gives. ``shape`` is (H, W, C) for images, None for anything else.
     """
 
     prev = None
@@ -36,6 +37,9 @@ class Layer:
         self.gives = self.gives or prev.gives
         self.shape = prev.shape if self.gives == "images" else None
         self.size, self.dtype = prev.size, prev.dtype
+
+    def __call__(self, X):
+        return self.compute(self.prev(X))
 
     @property
     def n_params(self):
@@ -111,9 +115,11 @@ class Projection(Layer):
         self.bias = checks.array("bias", bias, (self.size,), prev.dtype)
         self.params = self.W, self.bias
 
-    def __call__(self, X):
-        dot = product if isinstance(self.prev, SparseInput) else np.matmul
-        return dot(self.prev(X), self.W) + self.bias
+    def compute(self, x):
+        dot = product if self.prev.gives == "sparse" else np.matmul
+        out = dot(x, self.W)
+        out += self.bias
+        return out
 
 
 class BatchNorm(Layer):
@@ -144,9 +150,9 @@ class BatchNorm(Layer):
             checks.refuse("var", f"{self.var.min():g}", "variances, at least 0")
         self.params = self.gamma, self.beta
 
-    def __call__(self, X):
+    def compute(self, x):
         scale = self.gamma / np.sqrt(self.var + self.dtype.type(self.epsilon))
-        return (self.prev(X) - self.mean) * scale + self.beta
+        return (x - self.mean) * scale + self.beta
 
 
 class LayerNorm(Layer):
@@ -174,8 +180,8 @@ class LayerNorm(Layer):
         self.beta = checks.array("beta", beta, (self.size,), self.dtype)
         self.params = self.gamma, self.beta
 
-    def __call__(self, X):
-        return normalized(self.prev(X), self.epsilon) * self.gamma + self.beta
+    def compute(self, x):
+        return normalized(x, self.epsilon) * self.gamma + self.beta
 
 
 def normalized(x, epsilon=1e-5):
@@ -190,15 +196,14 @@ class ReLU(Layer):
     takes = ("dense", "images")
     gives = None
 
-    def __call__(self, X):
-        return np.maximum(self.prev(X), 0)
+    def compute(self, x):
+        return np.maximum(x, 0)
 
 
 class L2Norm(Layer):
     """x / ‖x‖ for each row, ‖x‖ = √Σⱼ xⱼ²; a row of zeros becomes (1, …, 1) / √M."""
 
-    def __call__(self, X):
-        x = self.prev(X)
+    def compute(self, x):
         peak = np.abs(x).max(axis=1, keepdims=True)
         x = x / np.where(peak, peak, 1)  # so that no square overflows
         squares = (x * x).sum(axis=1, keepdims=True)
@@ -209,11 +214,31 @@ class L2Norm(Layer):
 class Softmax(Layer):
     """exp(zᵢ) / Σⱼ exp(zⱼ) over each row, finite for logits of any size."""
 
-    def __call__(self, X):
-        return softmax(self.prev(X))
+    def compute(self, x):
+        return softmax(x)
 
 
 def softmax(x):
     """exp(xᵢ) / Σⱼ exp(xⱼ) over each row."""
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    e = np.exp(x - np.maximum.reduce(x, axis=1, keepdims=True))
+    e /= np.add.reduce(e, axis=1, keepdims=True)  # in a small row, calls count
+    return e
+
+
+def outputs(layers, X):
+    """What several layers give for rows X, a list; each layer below them is computed once.
+
+    Example:
+        >>> rows = Input(2)
+        >>> hidden = ReLU(rows)
+        >>> outputs([hidden, Softmax(hidden)], [[-1, 0]])[1].tolist()
+        [[0.5, 0.5]]
+    """
+    found = {}
+
+    def output(layer):
+        if layer not in found:
+            found[layer] = layer(X) if layer.prev is None else layer.compute(output(layer.prev))
+        return found[layer]
+
+    return [output(layer) for layer in layers]

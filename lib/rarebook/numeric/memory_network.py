@@ -4,6 +4,7 @@ The twin of :mod:`rarebook.symbolic.memory_network`.
 """
 
 from rarebook.memory_network import MemoryPredictor
+from rarebook.numeric.layers import outputs
 
 
 class MemoryNetwork(MemoryPredictor):
@@ -25,3 +26,6 @@ class MemoryNetwork(MemoryPredictor):
 
     def keys(self, X):
         return self.controller[-1](X)
+
+    def keys_and_head(self, X):
+        return outputs([self.controller[-1], self.head[-1]], X)

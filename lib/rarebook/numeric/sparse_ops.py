@@ -39,7 +39,7 @@ def product(X, D):
     indptr, indices, data = X
     out = np.zeros((len(indptr) - 1, D.shape[1]), D.dtype)
     for row, (start, stop) in enumerate(pairwise(indptr)):
-        out[row] = data[start:stop] @ D[indices[start:stop]]
+        out[row] = data[start:stop] @ D.take(indices[start:stop], axis=0)
     return out
 
 

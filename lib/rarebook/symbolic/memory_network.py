@@ -17,7 +17,7 @@ from rarebook.memory import Update, plain_labels
 from rarebook.memory_network import MemoryPredictor
 from rarebook.symbolic.compiled import Compiled, compiled, with_stand_ins
 from rarebook.symbolic.losses import log_softmax, margin_loss
-from rarebook.symbolic.network import Network
+from rarebook.symbolic.network import Network, outputs
 from rarebook.symbolic.optimizers import Adam
 from rarebook.symbolic.steps import by_rows, updates
 
@@ -100,6 +100,12 @@ class MemoryNetwork(MemoryPredictor):
 
     def keys(self, X):
         return self.controller.output(X)
+
+    def keys_and_head(self, X):
+        layers = [self.controller[-1], self.head[-1]]
+        purpose = "keys and head", self._head_config()
+        X = self.controller[0].rows(X)
+        return outputs(self.controller, layers, self.variables, purpose, X)
 
     def learn(self, X, y):
         """One step: fetch keys, update the memory with the batch, then the parameters.
@@ -250,7 +256,10 @@ class MemoryNetwork(MemoryPredictor):
             return Compiled(step, stand_ins, state)
 
         settings = replace(self.optimizer, learning_rate=1e-6)
-        own = tuple(
-            (layer.config(), layers.index(layer.prev)) for layer in layers[len(controller) :]
-        )
-        return compiled(controller, ("memory", settings, own, use_rows), build)
+        return compiled(controller, ("memory", settings, self._head_config(), use_rows), build)
+
+    def _head_config(self):
+        """What the head computes besides the controller: its own layers and what they stand on."""
+        layers = self.layers
+        own = layers[len(self.controller) :]
+        return tuple((layer.config(), layers.index(layer.prev)) for layer in own)

@@ -43,17 +43,8 @@ class Network(LayerList):
             checks.refuse("layer", repr(layer), "a layer after the input")
         X = self[0].rows(X)
         batch_size = checks.whole_number("batch_size", batch_size, 1)
-        position = self.index(chosen)
-
-        def build():
-            stand_ins, (value,) = with_stand_ins(self.variables, [chosen.output])
-            return Compiled(theano.function([self[0].output], value), stand_ins)
-
-        values = np.empty((X.shape[0], *(chosen.shape or [chosen.size])), self[0].dtype)
-        with compiled(self, ("output", position), build).lend(self.variables) as function:
-            for start in range(0, len(values), batch_size):
-                values[start : start + batch_size] = function(X[start : start + batch_size])
-        return values
+        purpose = "output", self.index(chosen)
+        return outputs(self, [chosen], self.variables, purpose, X, batch_size)[0]
 
     def predict_proba(self, X, batch_size=1024):
         """The last layer's output for rows X, (B, C); see :meth:`output`."""
@@ -62,3 +53,28 @@ class Network(LayerList):
     def predict(self, X, batch_size=1024):
         """The column of each row's largest output, (B,) int64; see :meth:`output`."""
         return self.output(X, batch_size=batch_size).argmax(axis=1)
+
+
+def outputs(network, layers, variables, purpose, X, batch_size=1024):
+    """What several layers give for rows X, a list; one function computes them.
+
+    Args:
+        network: the one whose input X is for.
+        layers: on that input.
+        variables: all that the layers depend on.
+        purpose: what :func:`~rarebook.symbolic.compiled.compiled` knows the function by.
+        X, batch_size: those of :meth:`Network.output`, checked.
+    """
+
+    def build():
+        stand_ins, values = with_stand_ins(variables, [layer.output for layer in layers])
+        return Compiled(theano.function([network[0].output], values), stand_ins)
+
+    shapes = [layer.shape or [layer.size] for layer in layers]
+    found = [np.empty((X.shape[0], *shape), network[0].dtype) for shape in shapes]
+    with compiled(network, purpose, build).lend(variables) as function:
+        for start in range(0, X.shape[0], batch_size):
+            batch = slice(start, start + batch_size)
+            for array, values in zip(found, function(X[batch]), strict=True):
+                array[batch] = values
+    return found
