@@ -7,6 +7,7 @@ The networks, all float32, and one row each:
 
 * ``dense``: 2000-64-20 with ReLU and softmax on a dense row;
 * ``sparse``: the same weights, and a row with 60 of 2,000 entries, given as indices and values;
+* ``wide``: the same with 20,000 columns, and 60 entries in a row;
 * ``movies``: the feedback network of chapter 11, trained for ten epochs on the movies table; its
   row has the keywords of a film, given as indices and values;
 * ``omniglot``: the controller of ``omniglot/train.py`` in its usual sizes, on an image of 28 × 28.
@@ -49,7 +50,8 @@ from rarebook.numeric import layers
 from rarebook.numeric.files import LAYERS, save
 from rarebook.numeric.network import Network
 
-MODELS = ("dense", "sparse", "movies", "omniglot")
+MODELS = ("dense", "sparse", "wide", "movies", "omniglot")
+PLAIN = ("dense", "sparse", "wide")  # which scikit-learn has as well
 ROUNDS, SLOW_ROUNDS = 25, 3
 QUICK = ("ours", "onnxruntime")  # those that take part in all rounds
 CACHE = Path(__file__).parents[1] / ".cache" / "ship"
@@ -109,7 +111,7 @@ P = torch.load(path + '.pt', weights_only=True)
 def dense(x):
     return F.softmax(F.linear(F.relu(F.linear(x, P[0], P[1])), P[2], P[3]), 1)
 
-sparse = dense
+sparse = wide = dense
 
 def movies(x):
     W, b, g, beta, V, U, gain_x, gain_s, bias, *heads = P
@@ -143,7 +145,7 @@ network = symbolic({model!r}, load(path + '.safetensors'))
 
 def program(way, model, shape):
     """The source of a contender's program, which says that it is done and then prints figures."""
-    sparse = model in ("sparse", "movies")
+    sparse = model in ("sparse", "wide", "movies")
     row = SPARSE if sparse else DENSE
     given = "filled()" if sparse else "X"
     if way == "ours":
@@ -188,12 +190,17 @@ def measured(source, **variables):
 def networks():
     """The numeric networks and the row of each: (name, network, dense row, ids of a sparse one)."""
     rng = np.random.default_rng(0)
-    rows = layers.Input(2000)
-    arrays = [rng.normal(size=shape) / 10 for shape in [(2000, 64), 64, (64, 20), 20]]
-    ids = np.sort(rng.choice(2000, N_IDS, replace=False))
-    row = np.zeros((1, 2000), np.float32)
-    row[0, ids] = rng.random(N_IDS)
-    for name, first in [("dense", rows), ("sparse", layers.SparseInput(2000))]:
+    for name, kind, N in [
+        ("dense", layers.Input, 2000),
+        ("sparse", layers.SparseInput, 2000),
+        ("wide", layers.SparseInput, 20_000),
+    ]:
+        if name != "sparse":  # which has the arrays of dense
+            arrays = [rng.normal(size=shape) / 10 for shape in [(N, 64), 64, (64, 20), 20]]
+            ids = np.sort(rng.choice(N, N_IDS, replace=False))
+            row = np.zeros((1, N), np.float32)
+            row[0, ids] = rng.random(N_IDS)
+        first = kind(N)
         hidden = layers.Projection(first, *arrays[:2])
         relu = layers.ReLU(hidden)
         logits = layers.Projection(relu, *arrays[2:])
@@ -238,7 +245,7 @@ def symbolic(model, numeric):
     else:
         from rarebook.symbolic import layers, network
 
-        first = (layers.SparseInput if model == "sparse" else layers.Input)(numeric[0].size)
+        first = (layers.Input if model == "dense" else layers.SparseInput)(numeric[0].size)
         hidden = layers.Projection(first, numeric[1].size, rng)
         relu = layers.ReLU(hidden)
         logits = layers.Projection(relu, numeric[3].size, rng)
@@ -276,7 +283,7 @@ def prepare():
             torch.save(
                 [torch.from_numpy(array.copy()) for array in turned], path.with_suffix(".pt")
             )
-        if find_spec("joblib") and name in ("dense", "sparse"):
+        if find_spec("joblib") and name in PLAIN:
             import joblib
             from sklearn.neural_network import MLPClassifier
 
@@ -419,7 +426,7 @@ def main(quick):
     record |= {"rounds": 1 if quick else ROUNDS, "models": {}}
     for model in MODELS:
         ways = ["ours", *peers, "warm"]
-        if model not in ("dense", "sparse"):
+        if model not in PLAIN:
             ways = [way for way in ways if way != "joblib"]
         one_round(model, ways, shapes[model], False)  # fills the caches; not counted
         rounds = []
