@@ -1,9 +1,13 @@
-"""For all tests: random numbers, hypothesis, and notebooks whose data cannot be had."""
+"""For all tests: random numbers, hypothesis, the built book, notebooks whose data are missing."""
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 import warnings
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +30,25 @@ LOADERS = {"newsgroups": lambda: load_newsgroups(n_features=1)}
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory):
+    """The folder of the book's pages, built with every warning an error."""
+    folder, root = tmp_path_factory.mktemp("book"), Path(__file__).parent
+    program = Path(sys.executable).with_name("jupyter-book")
+    flags = ["-W", "-n", "--keep-going", "--path-output", str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(root / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [program, "build", *flags, str(root)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    warned = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+    assert done.returncode == 0, "\n".join(warned) or done.stdout[-3000:]
+    return folder / "_build" / "html"
 
 
 @cache
