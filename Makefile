@@ -31,7 +31,8 @@ lab: env ## open the notebooks in JupyterLab
 
 theano: ## run library and notebooks on classic Theano 1.0.5 (Python 3.11, a C++ compiler)
 	@sh tools/setup.sh theano
-	@RAREBOOK_BACKEND=theano .venv-theano/bin/python -m pytest $(NBVAL) \
+	@RAREBOOK_BACKEND=theano IPYTHONDIR="$(CURDIR)/.cache/ipython-theano" \
+		.venv-theano/bin/python -m pytest $(NBVAL) \
 		--ignore-glob="tests/*book*.py" --ignore=tests/test_setup.py \
 		--ignore=tests/test_contributing.py $(ARGS)
 
