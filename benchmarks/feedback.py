@@ -188,7 +188,7 @@ def hints(net, X, Y):
     The state is its own, zeros, or that of a film with the same or with another label on the top.
     """
     head, loop = net[-1], net[-2]
-    a, top, rng = loop.read(X), Y[:, 0], np.random.default_rng(0)
+    a, top, rng = loop.read(loop.prev(X)), Y[:, 0], np.random.default_rng(0)
     own = loop.first(a)
     same = np.arange(len(top))
     for label in np.unique(top):
