@@ -1,8 +1,10 @@
-"""For all tests: random numbers, hypothesis, the built book, notebooks whose data are missing."""
+"""For all tests: random numbers, hypothesis, the built book, notebooks and their exercises."""
 
+import ast
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -63,12 +65,63 @@ def missing(name):
 
 
 @cache
-def needs(path):
-    return json.loads(path.read_text("utf-8"))["metadata"].get("rarebook", {}).get("data", [])
+def contents(path):
+    return json.loads(path.read_text("utf-8"))
+
+
+def stub_checks(notebook):
+    """{number of a solution's code cell: what remains of it without the names that the stub has}.
+
+    Between ``{exercise-start}`` and ``{exercise-end}`` stands the stub, between
+    ``{solution-start}`` and ``{solution-end}`` the solution with its check.
+    """
+    checks, place, stub, number = {}, None, set(), 0
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            for what, end in re.findall(r"\{(exercise|solution)-(start|end)\}", text):
+                place = what if end == "start" else None
+            continue
+        if place == "exercise":
+            stub = set().union(*map(defined, ast.parse(text).body))
+        elif place == "solution":
+            rest = [node for node in ast.parse(text).body if not defined(node) & stub]
+            checks[number] = "\n".join(map(ast.unparse, rest))
+        number += 1
+    return checks
+
+
+def defined(node):
+    """The names that a statement defines at the top level."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.suffix == ".ipynb":
-            for reason in filter(None, map(missing, needs(item.path))):
+            item.parent.skip_compare = {*item.parent.skip_compare, "image/svg+xml"}
+            needs = contents(item.path)["metadata"].get("rarebook", {}).get("data", [])
+            for reason in filter(None, map(missing, needs)):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    """A solution's cell: first its check alone, with the stub still in place. It must fail."""
+    if item.path.suffix != ".ipynb":
+        return
+    check = stub_checks(contents(item.path)).get(item.cell_num)
+    if check is None:
+        return
+    kernel = item.parent.kernel
+    # In a copy of the namespace, so that the chapter goes on as it would without this.
+    message = kernel.kc.execute(f"exec({check!r}, dict(globals()))", store_history=False)
+    while (reply := kernel.kc.get_shell_msg(timeout=600))["parent_header"]["msg_id"] != message:
+        pass
+    kernel.await_idle(message, timeout=60)
+    error = reply["content"].get("ename")
+    if error in (None, "NameError", "SyntaxError", "ImportError", "ModuleNotFoundError"):
+        pytest.fail(f"with the stub, the check of this exercise ends with {error or 'success'}")
