@@ -66,7 +66,7 @@ links: env ## ask every address that the book links for an answer (needs a netwo
 
 lock: ## write both requirements files anew from pyproject.toml (ARGS=--upgrade for newer pins)
 	@sh tools/setup.sh lock
-	@$(UV) --extra pytensor --extra data --extra book --extra test -o requirements.txt
+	@$(UV) --extra pytensor --extra data --extra book --extra browser --extra test -o requirements.txt
 	@$(UV) --extra theano --extra data --extra test -o requirements-theano.txt
 
 UV = .cache/lock/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
