@@ -130,7 +130,8 @@ def toc_entries_exist(root):
 
 
 def pages_are_in_toc(root):
-    listed = {re.sub(r"\.(md|ipynb)$", "", name) for name in toc_files(root)}
+    """All but notebooks/README.ipynb, which `make lab` opens, are pages."""
+    listed = {"notebooks/README"} | {re.sub(r"\.(md|ipynb)$", "", name) for name in toc_files(root)}
     files = [*Path(root, "book").glob("*.md"), *Path(root, "notebooks").glob("*.ipynb")]
     names = sorted(path.relative_to(root).with_suffix("").as_posix() for path in files)
     return [f"{name} is not in _toc.yml" for name in names if name not in listed]
@@ -177,7 +178,8 @@ def links_resolve(root):
         plain = re.sub(r"`+[^`]*`+", "", text)
         targets = re.findall(r"\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)", plain)
         targets += re.findall(r"<(?:img|a|source)\b[^>]*?(?:src|href|srcset)=\"([^\"]+)\"", plain)
-        targets += re.findall(r"\{(?:literalinclude|include|figure|image|claims)\}\s*(\S+)", text)
+        named = r"[`:]{3,}\{(?:literalinclude|include|figure|image|claims|timings)\} *(\S+)"
+        targets += re.findall(named, text)
         targets += [
             name + ".md" if not Path(path.parent, name).suffix else name
             for name in re.findall(r"\{doc\}`(?:[^`<]*<)?([^`>]+)>?`", text)
@@ -353,11 +355,11 @@ def exercises_are_solved(root):
     wrong = []
     for path, text in texts(root):
         posed = []
-        for options in re.findall(r"\{exercise(?:-start)?\}[^\n]*\n((?:\s*:.*\n?)*)", text):
+        for options in re.findall(r"`{3}\{exercise(?:-start)?\}[^\n]*\n((?:\s*:.*\n?)*)", text):
             label = re.search(r":label:\s*(\S+)", options)
             posed += [label[1]] if label else []
             wrong += [] if label else [f"{path.name}: an exercise without a label"]
-        solved = re.findall(r"\{solution(?:-start)?\}\s*(\S+)\s*\n((?:\s*:.*\n?)*)", text)
+        solved = re.findall(r"`{3}\{solution(?:-start)?\}\s*(\S+)\s*\n((?:\s*:.*\n?)*)", text)
         answers = [label for label, _ in solved]
         for label in posed:
             if answers.count(label) != 1:
@@ -368,7 +370,7 @@ def exercises_are_solved(root):
             if "dropdown" not in options:
                 wrong.append(f"{path.name}: the solution of {label} is not folded")
         for kind in ("exercise", "solution"):
-            opened, closed = (text.count(f"{{{kind}-{end}}}") for end in ("start", "end"))
+            opened, closed = (text.count(f"```{{{kind}-{end}}}") for end in ("start", "end"))
             if opened != closed:
                 wrong.append(f"{path.name}: {opened} {kind}-start, {closed} {kind}-end")
     return wrong
@@ -397,6 +399,90 @@ def modules_are_reached(root):
         )
         if not (path.name == "__init__.py" and says_nothing) and name not in reached:
             wrong.append(f"{name} is neither imported in a chapter nor on the API page")
+    return wrong
+
+
+# Numbers in the prose
+
+QUOTED = re.compile(
+    r"(?<![\w.,/-])(?:(?P<name>[A-Za-z][\w-]*)[ \N{NO-BREAK SPACE}])?"
+    r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*)"
+    r"(?:\s?(?P<unit>%(?! interval)|per cent|points?\b|thousand|million|billion))?"
+)
+VERSIONED = re.compile(
+    "Python|Theano|PyTensor|NumPy|SciPy|Numba|PyTorch|JAX|FAISS|ONNX|Runtime|Lasagne|Keras|gensim|"
+    "scikit-learn|Matplotlib|Debian|version|opset"
+)
+ABOUT = ("about", "roughly", "nearly", "almost", "around", "some")
+FACTORS = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
+
+
+NO_PROSE = re.compile(
+    r"^(?P<fence>`{3,}|~{3,})\{(?:literalinclude|code|math|eval-rst|performance)(?:.|\n)*?"
+    r"^(?P=fence)$"
+    r"|(?P<role>\{[\w:]+\}`[^`]*`)|`(?:[^`\n]|\n(?!\n))+`"  # a role, which stays; code
+    r"|\$\$(?:.|\n)*?\$\$(?:[ \t]*\([^)\s]+\))?|\$(?:[^$\n]|\n(?!\n))+\$"  # formulas
+    r"|^[ \t]*(?::[\w-]+:.*|\([\w:-]+\)=)$"  # options, targets
+    r"|^[ \t]*(?:`{3,}|:{3,})(?:\{(?:admonition|exercise-start|margin)\}|.*$)"  # fences
+    r"|</?[a-z][^>\n]*>|https?://\S+|(?<=\])\([^)\n]*\)",  # tags, addresses
+    re.M,
+)
+
+
+def prose(text):
+    """Markdown without what is no prose; each piece that goes leaves an ellipsis."""
+    text = NO_PROSE.sub(lambda found: found["role"] or " … ", without_code_blocks(text))
+    text = re.sub(r"\{[\w:]+\}`([^`<]+?)\s*<[^>]*>`|\{term\}`([^`]*)`", r"\1\2", text)
+    return re.sub(r"\{(?!cite)[\w:]+\}`[^`]*`", " … ", text)
+
+
+def quoted_numbers(text):
+    """(number as written, values that it may stand for, half a unit of its last digit)."""
+    for paragraph in re.split(r"\n\s*\n", prose(text)):
+        if "{cite" in paragraph:
+            continue
+        for found in QUOTED.finditer(paragraph):
+            name, written, unit = found["name"], found["number"], found["unit"]
+            if VERSIONED.fullmatch(name or "") or written.count(".") > 1:
+                continue
+            if re.fullmatch(r"(19|20)\d\d", written) and not unit:
+                continue
+            value = float(written.replace(",", ""))
+            if not (unit or "." in written or value >= 100):
+                continue
+            half = 0.5 * 10.0 ** -len(written.partition(".")[2])
+            if name in ABOUT and "." not in written:
+                half *= 10.0 ** (len(written) - len(written.rstrip("0,")) - written.count(","))
+            value, half = (x * FACTORS.get(unit, 1) for x in (value, half))
+            ways = [(value, half)]
+            if unit and unit not in FACTORS:
+                ways.append((value / 100, half / 100))
+            yield found[0].removeprefix(name or "").strip(), ways
+
+
+def numbers_are_measured(root):
+    """The numbers of a chapter's prose are in its code cells, there perhaps with more digits.
+
+    It reads numbers with a decimal point, with a per cent sign, and of 100 and more. Years and
+    versions are free, and so is a paragraph that cites where its numbers come from.
+    """
+    wrong = []
+    for path, notebook in notebooks(root):
+        cells = code_cells(notebook)
+        shown = set()
+        for cell in cells:
+            shown |= numbers("\n".join([source(cell), *output_texts(cell)]))
+        prose_of = [source(c) for c in notebook["cells"] if c["cell_type"] == "markdown"]
+        prose_of += [
+            c["metadata"].get("mystnb", {}).get("figure", {}).get("caption", "") for c in cells
+        ]
+        for text in prose_of:
+            for written, ways in quoted_numbers(text):
+                if not any(
+                    abs(x - value) <= half * (1 + 1e-6) for x in shown for value, half in ways
+                ):
+                    line = next(x for x in text.splitlines() if written.split()[0] in x)
+                    wrong.append(f"{path.name}: {written} is in no cell: {line.strip()[:90]}")
     return wrong
 
 

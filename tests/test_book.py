@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import book_chapter_checks as chapters
 import book_checks as checks
 from book_checks import ledger
 
@@ -21,8 +22,16 @@ SOURCE_CHECKS = [
     checks.figures_have_alt_text,
     checks.exercises_are_solved,
     checks.modules_are_reached,
+    checks.numbers_are_measured,
     checks.claims_hold,
     checks.pages_quote_the_ledger,
+    chapters.chapters_have_their_parts,
+    chapters.exercises_are_graded,
+    chapters.docstrings_are_there,
+    chapters.library_is_shown,
+    chapters.code_is_included,
+    chapters.results_are_shown,
+    chapters.dependencies_are_pinned,
 ]
 HTML_CHECKS = [
     checks.html_works_offline,
@@ -100,28 +109,60 @@ ENTRY = {
 }
 
 
+HINT = "```{admonition} A hint\n:class: dropdown\n\nThink.\n```"
+
+
+def exercise(label, title, grade, number):
+    """An exercise with its stub and its solution."""
+    return [
+        markdown(f"```{{exercise-start}} {title}\n:label: {label}\n```\n\n*{grade}.*\nFind x."),
+        code(number, "x = ..."),
+        markdown(
+            f"{HINT}\n\n```{{exercise-end}}\n```\n\n"
+            f"```{{solution-start}} {label}\n:label: sol-{label}\n:class: dropdown\n```"
+        ),
+        code(number + 1, "x = 1", ["nbval-ignore-output"] if number == 4 else []),
+        markdown("```{solution-end}\n```"),
+    ]
+
+
 def small_notebook():
     alt = {"image": {"alt": "A line that rises steadily"}}
     return {
         "metadata": {"kernelspec": {"name": "python3"}},
         "cells": [
-            markdown("See {ref}`it <claim-fast>`, [start](../book/intro.md).\n\n(claim-fast)="),
+            markdown(
+                "# First\n\n```{admonition} What you will be able to do\n- see\n```\n\n"
+                "See {ref}`it <claim-fast>`, [start](../book/intro.md).\n"
+                "In 2016, with Python 3.11, it was 5.3 times as fast, `7.5` and $7.5$.\n\n"
+                "Others had 99.5% {cite}`others`.\n\n(claim-fast)="
+            ),
             code(
                 1,
-                "from rarebook.tools import ratio\nprint(ratio)\nassert ratio(1_000) > 5",
+                "from rarebook.tools import ratio, total\nprint(ratio)\nassert ratio(1_000) > 5",
                 ["claim-fast"],
                 [printed("5.3\n")],
             ),
             code(2, "raise E", ["raises-exception", "nbval-check-output"], [ERROR]),
-            code(3, "%matplotlib inline\nplot()", [], [PICTURE], mystnb=alt),
-            markdown("```{exercise-start}\n:label: ex\n```"),
-            code(4, "x = ..."),
-            markdown("```{exercise-end}\n```"),
-            markdown("```{solution-start} ex\n:label: sol\n:class: dropdown\n```"),
-            code(5, "x = 1", ["nbval-ignore-output"]),
-            markdown("```{solution-end}\n```"),
+            code(3, "%matplotlib inline\nplot()", ["gallery"], [PICTURE], mystnb=alt),
+            markdown("## Exercises"),
+            *exercise("ex", "One", "Easy", 4),
+            *exercise("ex-two", "Two", "Medium", 6),
+            markdown("## Summary\n\n## Sources"),
         ],
     }
+
+
+TOTAL = """\
+def total(values):
+    result = 0
+    for value in values:
+        result += value
+    return result
+"""
+TOOLS = 'def ratio(n):\n    """The ratio."""\n    return n\n\n\n' + TOTAL.replace(
+    "\n", '\n    """The sum."""\n', 1
+)
 
 
 @pytest.fixture
@@ -131,14 +172,20 @@ def book(tmp_path):
         ".gitignore": "_build/\n.venv*/\n",
         "README.md": "See `book/intro.md`, `tools.py` and [the page](book/intro.md).\n",
         "_toc.yml": "format: jb-book\nroot: book/intro\nchapters:\n"
-        "- file: notebooks/01_first\n- file: book/api\n- file: book/essay\n",
+        "- file: notebooks/01_first\n- file: book/api\n"
+        "- file: book/essay\n- file: book/performance\n",
         "book/intro.md": "`rarebook.tools.ratio()`, `_build/html`, `float32/float64`.\n\n"
         f"| [](../notebooks/01_first.ipynb) | {ledger.POSTS[0]} | ready |\n{posts}",
         "book/essay.md": "It was {ref}`5.3 times <claim-fast>` as fast.\n\nIn 2016 it was not.\n",
+        "book/performance.md": "```{performance} fast-1.2\n```\n",
         "book/api.md": "```{eval-rst}\n.. automodule:: rarebook.more\n```\n",
         "book/claims.yml": json.dumps([ENTRY]),
         "lib/rarebook/__init__.py": '"""Tools."""\n',
-        "lib/rarebook/tools.py": "def ratio(n):\n    return n\n",
+        "lib/rarebook/tools.py": TOOLS,
+        "benchmarks/results/fast-1.2.json": "{}",
+        "requirements.txt": "numpy==1.2  # via us\n",
+        ".github/workflows/tests.yml": "uses: actions/checkout@v5\n"
+        "run: pip install --quiet -r requirements.txt\n",
         "lib/rarebook/more.py": "limit = 3\n",
         "notebooks/01_first.ipynb": json.dumps(small_notebook()),
     }
@@ -199,6 +246,14 @@ BROKEN = {
     checks.modules_are_reached: [
         ("book/api.md", "rarebook.more", "rarebook.tools", "rarebook.more is neither"),
     ],
+    checks.numbers_are_measured: [
+        (CHAPTER, "In 2016", "5.4 times, in 2016", "5.4 is in no cell"),
+        (CHAPTER, "In 2016", "7 per cent, in 2016", "7 per cent is in no cell"),
+        (CHAPTER, "In 2016", "2,016 rows", "2,016 is in no cell"),
+        (CHAPTER, "In 2016", "5.3 million", "5.3 million is in no cell"),
+        (CHAPTER, "5.3\\n", "5.5\\n", "5.3 is in no cell"),
+        (CHAPTER, "{cite}", "", "99.5% is in no cell"),
+    ],
     checks.claims_hold: [
         (LEDGER, '"id": "fast"', '"id": "Fast"', "id must be"),
         (LEDGER, ledger.POSTS[0], "Another", "post must be one of"),
@@ -243,7 +298,42 @@ BROKEN = {
         (CHAPTER, "start} ex\\n", "start} other\\n", "0 solutions"),
         (CHAPTER, ":label: ex\\n", "", "without a label"),
         (CHAPTER, ":class: dropdown", "", "not folded"),
-        (CHAPTER, "{solution-end}", "{note}", "1 solution-start"),
+        (CHAPTER, "{solution-end}", "{note}", "2 solution-start"),
+    ],
+    chapters.chapters_have_their_parts: [
+        (CHAPTER, "What you will be able to do", "What you will do", "0 times"),
+        (CHAPTER, "## Sources", "## Summary", "2 times"),
+        (CHAPTER, "## Summary\\n\\n## Sources", "## Sources\\n\\n## Summary", "another order"),
+        (CHAPTER, '"gallery"', '"x"', "0 cells with the tag gallery"),
+        (CHAPTER, '"nbval-ignore-output"', '"gallery"', "2 cells with the tag gallery"),
+        (CHAPTER, '"image/png"', '"text/plain"', "draws nothing"),
+    ],
+    chapters.exercises_are_graded: [
+        (CHAPTER, "*Easy.*\\n", "", "One: the first line is not"),
+        (CHAPTER, "*Easy.*", "*Simple.*", "One: the first line is not"),
+        (CHAPTER, "*Easy.*", "*Hard.*", "a harder exercise comes before"),
+        (CHAPTER, "A hint\\n:class: dropdown", "A hint", "One: no folded hint"),
+        (CHAPTER, "A hint", "A note", "Two: no folded hint"),
+        (CHAPTER, "{exercise-start} Two", "{note} Two", "1 exercises, not two or three"),
+    ],
+    chapters.docstrings_are_there: [
+        ("lib/rarebook/tools.py", '"""The ratio."""', "pass", "ratio has no docstring"),
+    ],
+    chapters.library_is_shown: [
+        (CHAPTER, "import ratio, total", "import ratio", "rarebook.tools.total is neither"),
+        ("lib/rarebook/more.py", "limit = 3", "class More: ...", "rarebook.more.More is neither"),
+    ],
+    chapters.code_is_included: [
+        (CHAPTER, "plot()", json.dumps(TOTAL)[1:-1], "total is rarebook.tools.total"),
+        ("README.md", "See", f"```python\n{TOTAL}```\nSee", "README.md: total is"),
+    ],
+    chapters.results_are_shown: [
+        ("book/performance.md", "fast", "slow", "fast-1.2.json is not shown"),
+    ],
+    chapters.dependencies_are_pinned: [
+        ("requirements.txt", "==", ">=", "numpy>=1.2 is not pinned"),
+        (".github/workflows/tests.yml", "@v5", "@main", "checkout@main has no version"),
+        (".github/workflows/tests.yml", "-r requirements.txt", "ruff", "ruff is not pinned"),
     ],
 }
 

@@ -11,7 +11,8 @@ import nbformat
 import pytest
 
 import book_checks
-from test_book import SOURCE_CHECKS
+from test_book import SOURCE_CHECKS, exercise
+from test_first_page_book import map_problems
 
 ROOT = Path(__file__).parents[1]
 STEPS = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
@@ -60,10 +61,27 @@ def test_an_eviction_rule_is_added(copy):
     assert f"as_if_nothing_had_been[{name}]" in shown and "2 passed" in shown
 
 
+def new_chapter():
+    """The least that is a chapter: one calculation, one figure, two exercises."""
+    code, markdown = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    figure = {"tags": ["gallery"], "mystnb": {"image": {"alt": "A line that rises steadily"}}}
+    exercises = [*exercise("ex-one", "One", "Easy", 4), *exercise("ex-two", "Two", "Medium", 6)]
+    cells = [
+        markdown("# A new chapter\n\n```{admonition} What you will be able to do\n- add\n```"),
+        code("import matplotlib.pyplot as plt\n\nprint(1 + 1)\nassert len(str(1 + 1)) == 1"),
+        code("plt.plot([1, 2])\nplt.show()", metadata=figure),
+        markdown("## Exercises"),
+        *(
+            code(cell["source"]) if cell["cell_type"] == "code" else markdown(cell["source"])
+            for cell in exercises
+        ),
+        markdown("## Summary\n\n## Sources"),
+    ]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
 def test_a_chapter_is_added(copy):
-    code = nbformat.v4.new_code_cell("print(1 + 1)\nassert len(str(1 + 1)) == 1")
-    cells = [nbformat.v4.new_markdown_cell("# A new chapter"), code]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), copy / "notebooks/99_new.ipynb")
+    nbformat.write(new_chapter(), copy / "notebooks/99_new.ipynb")
     last = [name for name in book_checks.toc_files(ROOT) if name.startswith("notebooks/")][-1]
     replace(
         copy / "_toc.yml", f"- file: {last}\n", f"- file: {last}\n      - file: notebooks/99_new\n"
@@ -73,6 +91,9 @@ def test_a_chapter_is_added(copy):
         line for line in (copy / "book/intro.md").read_text().splitlines() if line.startswith("| [")
     ]
     replace(copy / "book/intro.md", rows[-1] + "\n", rows[-1] + "\n" + row)
+    assert map_problems(copy) == ["chapter 99 has no line"]
+    replace(copy / "book/intro.md", "```{chapter-map}\n", "```{chapter-map}\n99: 01\n")
+    assert map_problems(copy) == []
     run(copy, "tools/run_notebooks.py", "notebooks/99_new.ipynb")
     problems = [line for check in SOURCE_CHECKS for line in check(copy)]
     assert [line for line in problems if "99_new" in line] == []

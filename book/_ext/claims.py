@@ -1,4 +1,7 @@
-"""The directive ``{claims}``: the ledger ``claims.yml`` as a table.
+"""The directive ``{claims}``: the ledger ``claims.yml``, counted, in part, or post by post.
+
+``:show: counts`` counts the verdicts, in a sentence and by post; ``:show: refuted`` lists what does
+not hold; and ``:show: ledger`` is a section with a table for each post.
 
 An entry is a mapping. An opinion has the first four fields only; every other verdict has all:
 
@@ -13,9 +16,11 @@ An entry is a mapping. An opinion has the first four fields only; every other ve
 """
 
 import re
+from typing import ClassVar
 
 import yaml
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 POSTS = (
@@ -36,7 +41,13 @@ POSTS = (
 )
 OPINION = ("id", "post", "claim", "verdict")
 MEASURED = (*OPINION, "figure", "notebook", "cell")
-COLUMNS = (("Post", 16), ("Claim", 34), ("Verdict", 16), ("Figure", 22), ("Where", 12))
+COLUMNS = (("Claim", 38), ("Verdict", 20), ("Figure", 28), ("Where", 14))
+KINDS = {
+    "holds": "{} held",
+    "holds if": "{} held under a condition",
+    "does not hold": "{} did not hold",
+    "opinion": "{} opinion{s}",
+}
 
 
 def verdict_kind(verdict):
@@ -96,23 +107,31 @@ def summary(entries):
     if not entries:
         return "No claim has been entered yet."
     kinds = [verdict_kind(entry["verdict"]) for entry in entries]
-    words = {
-        "holds": "{} held",
-        "holds if": "{} held under a condition",
-        "does not hold": "{} did not hold",
-        "opinion": "{} opinion{s}",
-    }
     parts = []
-    for kind, text in words.items():
+    for kind, text in KINDS.items():
         if n := kinds.count(kind):
             parts.append(text.format(n, s="" if n == 1 else "s"))
     return f"{len(kinds)} claim{'' if len(kinds) == 1 else 's'}: {', '.join(parts)}."
 
 
-class Claims(SphinxDirective):
-    """``{claims} claims.yml``: a sentence that counts the verdicts, and the table."""
+def table(columns, rows, *classes):
+    """A table with these (name, width) and rows, each a list of paragraphs or None."""
 
+    def row(cells):
+        return nodes.row("", *(nodes.entry("", *([cell] if cell else [])) for cell in cells))
+
+    head = row([nodes.paragraph(text=name) for name, _ in columns])
+    widths = [nodes.colspec(colwidth=width) for _, width in columns]
+    body = nodes.tbody("", *map(row, rows))
+    group = nodes.tgroup("", *widths, nodes.thead("", head), body, cols=len(columns))
+    return nodes.table("", group, classes=list(classes))
+
+
+class Claims(SphinxDirective):
     required_arguments = 1
+    option_spec: ClassVar = {
+        "show": lambda text: directives.choice(text, ("counts", "refuted", "ledger"))
+    }
 
     def run(self):
         relative, path = self.env.relfn2path(self.arguments[0])
@@ -121,17 +140,39 @@ class Claims(SphinxDirective):
             entries = load(path)
         except (OSError, yaml.YAMLError, ValueError) as problem:
             raise self.error(str(problem)) from problem
-        result = [nodes.paragraph(text=summary(entries))]
-        if entries:
-            rows = [self.row(self.cells(entry)) for entry in entries]
-            head = self.row([nodes.paragraph(text=name) for name, _ in COLUMNS])
-            columns = [nodes.colspec(colwidth=width) for _, width in COLUMNS]
-            table = nodes.table(classes=["claims", "stack"])
-            table += nodes.tgroup(
-                "", *columns, nodes.thead("", head), nodes.tbody("", *rows), cols=len(columns)
-            )
-            result.append(table)
-        return result
+        return getattr(self, self.options["show"])(entries)
+
+    def counts(self, entries):
+        """A sentence that counts the verdicts, and a table that counts them by post."""
+        columns = [("Post", 40), ("Held", 15), ("Held if", 15), ("Did not", 15), ("Opinion", 15)]
+        rows = []
+        for post in POSTS:
+            kinds = [verdict_kind(e["verdict"]) for e in entries if e["post"] == post]
+            link = nodes.reference("", post, refid=nodes.make_id(post), internal=True)
+            counted = [nodes.paragraph(text=str(kinds.count(kind))) for kind in KINDS]
+            rows.append([nodes.paragraph("", "", link), *counted])
+        return [nodes.paragraph(text=summary(entries)), table(columns, rows, "counts")]
+
+    def refuted(self, entries):
+        """A list of the claims that do not hold, with the figure that says so."""
+        items = nodes.bullet_list()
+        for entry in entries:
+            if entry["verdict"] == "does not hold":
+                claim = entry["claim"].removesuffix(".")
+                source = "*{}*: {{ref}}`{figure} <{cell}>`.".format(claim, **entry)
+                items += nodes.list_item("", self.text(source))
+        return [items]
+
+    def ledger(self, entries):
+        """A section for each post, with a table of its claims."""
+        sections = []
+        for post in POSTS:
+            rows = [self.cells(entry) for entry in entries if entry["post"] == post]
+            if rows:
+                section = nodes.section("", nodes.title(text=post), ids=[nodes.make_id(post)])
+                section += table(COLUMNS, rows, "claims", "stack")
+                sections.append(section)
+        return sections
 
     def cells(self, entry):
         kind = verdict_kind(entry["verdict"])
@@ -143,7 +184,6 @@ class Claims(SphinxDirective):
             figure = self.text(entry["figure"])
             where = self.text(f"{{ref}}`the measurement <{entry['cell']}>`")
         return [
-            nodes.paragraph(text=entry["post"]),
             self.text(entry["claim"]),
             nodes.paragraph("", "", verdict),
             figure,
@@ -154,10 +194,6 @@ class Claims(SphinxDirective):
         """Text with inline markup, as the page's own parser reads it."""
         content, _ = self.state.inline_text(source, self.lineno)
         return nodes.paragraph(source, "", *content)
-
-    @staticmethod
-    def row(cells):
-        return nodes.row("", *(nodes.entry("", *([cell] if cell else [])) for cell in cells))
 
 
 def setup(app):

@@ -2,7 +2,7 @@
 
 Compiled loops do not check the indices they follow, so nothing reaches them unchecked. Each message
 names the argument, what was received and what is allowed. NumPy alone is imported; a SciPy matrix
-is recognised by its methods, since whoever hands one in has imported SciPy already.
+is recognized by its methods, since whoever hands one in has imported SciPy already.
 """
 
 import math

@@ -124,11 +124,13 @@ def pool_gradient_loop(n_parts, X, best, G, out):
 
 
 def check_weights(X, W):
+    """Raise ValueError unless W (3, 3, C, F) fits images X (B, H, W, C)."""
     if W.shape[0] != 3 or W.shape[1] != 3 or W.shape[2] != X.shape[3]:
         raise ValueError("W: received a shape that does not fit; allowed: (3, 3, channels, n)")
 
 
 def check_same(X, G, halved):
+    """Raise ValueError unless G has as many images and pixels as X; halved: as pooling leaves."""
     H, L = (X.shape[1] // 2, X.shape[2] // 2) if halved else (X.shape[1], X.shape[2])
     if G.shape[0] != X.shape[0] or G.shape[1] != H or G.shape[2] != L:
         raise ValueError("G: received a shape that does not fit; allowed: that of the output")

@@ -119,6 +119,7 @@ def as_json(label):
 
 
 def from_json(label):
+    """The label that :func:`as_json` was given: its lists are tuples again."""
     return tuple(map(from_json, label)) if isinstance(label, list) else label
 
 

@@ -1,7 +1,7 @@
 """Omniglot: 1,623 handwritten characters, each drawn by 20 people, and episodes with few of them.
 
 An *episode* is a small task: some classes that were never seen before, a few drawings of each to
-remember, and further drawings of the same classes to recognise. Data is found as
+remember, and further drawings of the same classes to recognize. Data is found as
 :mod:`rarebook.datasets` says.
 
 Source: Lake, Salakhutdinov and Tenenbaum, Human-level concept learning through probabilistic
@@ -169,7 +169,7 @@ def draw_episodes(labels, n_ways, n_shots, n_episodes, rng, n_queries=1):
         n_shots: drawings of each to remember, at least 1.
         n_episodes: at least 1.
         rng: a ``numpy.random.Generator``.
-        n_queries: further drawings of each to recognise, at least 1.
+        n_queries: further drawings of each to recognize, at least 1.
 
     Returns:
         shots, int64 (n_episodes, n_shots, n_ways), and queries, int64 (n_episodes, n_queries,
@@ -235,7 +235,7 @@ def by_nearest(keys, y, queries):
 def few_shot_accuracy(
     embed, images, labels, n_ways, n_shots, n_episodes, rng, *, n_queries=1, classify=by_memory
 ):
-    """How often the queries of episodes are recognised, one accuracy an episode.
+    """How often the queries of episodes are recognized, one accuracy an episode.
 
     In each episode the shots are learnt in turns, one of each class, and then the queries are
     asked; nothing stays for the next one.
