@@ -46,18 +46,39 @@ class Visit:
             self.problems.append(f"asks for {request.url}")
 
 
-@pytest.fixture
-def visit(browser, html):
-    """visit(name, size="desktop", theme="light", **context) opens a page of the built book."""
-    contexts = []
+@pytest.fixture(scope="session")
+def contexts(browser):
+    """contexts(size, theme, **settings), one of each."""
+    made = {}
 
-    def opened(name, size="desktop", theme="light", **settings):
-        width, height = SIZES[size]
-        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
-        context.add_init_script(f"localStorage.mode = localStorage.theme = '{theme}'")
-        contexts.append(context)
-        return Visit(context, (html / name).as_uri())
+    def context(size, theme, **settings):
+        key = (size, theme, *sorted(settings.items()))
+        if key not in made:
+            width, height = SIZES[size]
+            made[key] = browser.new_context(viewport={"width": width, "height": height}, **settings)
+            made[key].add_init_script(f"localStorage.mode = localStorage.theme = '{theme}'")
+        return made[key]
+
+    yield context
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture
+def visit_file(contexts):
+    """visit_file(path, size="desktop", theme="light", **context) opens a page."""
+    visits = []
+
+    def opened(path, size="desktop", theme="light", **settings):
+        visits.append(Visit(contexts(size, theme, **settings), path.as_uri()))
+        return visits[-1]
 
     yield opened
-    for context in contexts:
-        context.close()
+    for each in visits:
+        each.page.close()
+
+
+@pytest.fixture
+def visit(visit_file, html):
+    """visit(name, size="desktop", theme="light", **context) opens a page of the built book."""
+    return lambda name, *args, **settings: visit_file(html / name, *args, **settings)

@@ -25,25 +25,7 @@ def event(page):
     return int(page.locator("#ex-event").input_value())
 
 
-# The whole page
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_nothing_is_wrong_with_the_page(visit, size, theme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    visited = visit(NAME, size, theme)
-    page = visited.page
-    page.get_by_role("button", name="To the next Christmas").click()
-    page.get_by_text("All slots as a table").click()
-    assert page.evaluate("document.documentElement.dataset.theme") == theme
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert visited.problems == []
-    # The theme's logo lies outside all landmarks. Without preload axe fetches nothing itself.
-    found = axe.run(page, {"exclude": [[".navbar-brand"]]}, {"preload": False}).response
-    rules = found["violations"]
-    assert [f"{rule['id']}: {node['html']}" for rule in rules for node in rule["nodes"]] == []
-    assert {"color-contrast", "landmark-one-main"} <= {rule["id"] for rule in found["passes"]}
+# The whole page; whether anything is wrong with it, test_pages.py tests as for all pages
 
 
 def test_without_javascript_a_picture_and_a_text_remain(visit):
@@ -155,10 +137,34 @@ def test_fingers_will_do(visit):
     assert page.locator(".ex-picked").first.inner_text().startswith("Slot 3: ")
     page.get_by_role("button", name="Play").tap()
     page.wait_for_function("document.getElementById('ex-event').value > 126")
+    page.get_by_label("Event", exact=True).tap()  # in the middle
+    assert abs(event(page) - 150) <= 3 and page.get_by_role("button", name="Play").is_visible()
     for button in page.locator(".ex button").all():
         box = button.bounding_box()
         assert min(box["width"], box["height"]) >= 40
     assert visited.problems == []
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_the_rules_are_side_by_side(visit, size):
+    page = visit(NAME, size).page
+    boxes = [page.locator(f'.ex-grid[data-rule="{rule}"]') for rule in ("oldest", "aware")]
+    oldest, aware = (box.bounding_box() for box in boxes)
+    assert oldest["y"] == aware["y"] and oldest["height"] == aware["height"]
+    assert 0 <= oldest["x"] < oldest["x"] + oldest["width"] < aware["x"]
+    assert aware["x"] + aware["width"] <= page.viewport_size["width"]
+
+
+def test_the_shares_are_set_against_the_law(visit, record):
+    page, p = visit(NAME).page, np.array(record["p"])
+    heads = page.locator(".ex-shares tbody th").all_inner_texts()
+    assert [head.split(maxsplit=1)[1] for head in heads] == record["labels"]
+    for column, (rule, power) in enumerate([("oldest", 1), ("aware", 1 / 2)]):
+        law = record["n_slots"] * p**power / (p**power).sum()
+        mean = record["rules"][rule]["over_seeds"]["slots"]
+        said = page.locator(f".ex-shares td:nth-child({column + 3}) .ex-hidden").all_inner_texts()
+        found = [re.search(r"law (\d+\.\d), mean (\d+\.\d)", each).groups() for each in said]
+        np.testing.assert_allclose(np.array(found, float), np.transpose([law, mean]), atol=0.051)
 
 
 def test_who_wants_less_motion_gets_the_slow_pace(visit):
