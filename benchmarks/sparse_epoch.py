@@ -25,7 +25,7 @@ from rarebook.symbolic.optimizers import SGD, Adam
 from rarebook.training import fit
 
 BATCH_SIZES = (128, 512, 2048)
-EPOCHS = {"sparse": 15, "dense": 5, "rows": 15}
+EPOCHS = {"sparse": 9, "dense": 3, "rows": 9}
 
 
 def network(kind, n_features, seed):
