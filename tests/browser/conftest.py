@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-TIMEOUT = 10_000  # milliseconds that a page has for anything
+TIMEOUT = 30_000  # milliseconds that a page has for anything
 
 
 @pytest.fixture(scope="session")
