@@ -39,11 +39,11 @@ lab: env ## open the notebooks in JupyterLab (ARGS=notebooks/07_....ipynb opens 
 	@$(PY) -m jupyterlab --notebook-dir=notebooks \
 		$(if $(filter %.ipynb,$(ARGS)),,notebooks/README.ipynb) $(ARGS)
 
-# Most of the time goes into g++, so it optimizes less than by default.
 theano: ## run library and notebooks on classic Theano 1.0.5 (Python 3.11, a C++ compiler)
 	@sh tools/setup.sh theano
-	@RAREBOOK_BACKEND=theano IPYTHONDIR="$(CURDIR)/.cache/ipython-theano" \
-		THEANO_FLAGS="gcc.cxxflags=-O1 -g0,$$THEANO_FLAGS" \
+	@export RAREBOOK_BACKEND=theano IPYTHONDIR="$(CURDIR)/.cache/ipython-theano"; \
+		flags=$$(.venv-theano/bin/python tools/precompile_headers.py .cache/theano) && \
+		THEANO_FLAGS="gcc.cxxflags=$$flags,$$THEANO_FLAGS" \
 		.venv-theano/bin/python -m pytest $(NBVAL) \
 		--ignore-glob="tests/*book*.py" --ignore=tests/test_setup.py \
 		--ignore=tests/test_contributing.py $(ARGS)
