@@ -3,7 +3,8 @@
 
 PY = .venv/bin/python
 NBVAL = --nbval --nbval-current-env --nbval-cell-timeout=600
-# Two processes, each with whole files. Not for classic Theano: one process compiles at a time there.
+# Two processes, each with whole files and one thread for products. Not for classic Theano, where
+# one process compiles at a time.
 SIDE_BY_SIDE = -n 2 --dist loadscope
 BOOKFLAGS =
 ARGS =
@@ -30,7 +31,7 @@ pdf: env ## print the book to one PDF file (needs Chromium; CHAPTER=07 prints on
 	@$(PY) tools/make_pdf.py $(CHAPTER)
 
 test: env ## run every test, the notebooks among them (ARGS="-k sparse" picks)
-	@$(PY) -m pytest $(NBVAL) $(SIDE_BY_SIDE) $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest $(NBVAL) $(SIDE_BY_SIDE) $(ARGS)
 
 check: env ## run the chapters as tests, side by side (CHAPTER=07 or a part of its name: that one)
 	@$(PY) tools/check_chapters.py $(CHAPTER)

@@ -19,9 +19,7 @@ from hypothesis import settings
 from rarebook.datasets import load_newsgroups
 
 # Derandomized: what fails on one machine fails on all. No deadline: the first example may compile.
-# Classic Theano comes second, after PyTensor has had them all.
-N_EXAMPLES = 20 if os.environ.get("RAREBOOK_BACKEND") == "theano" else 30
-settings.register_profile("rarebook", derandomize=True, deadline=None, max_examples=N_EXAMPLES)
+settings.register_profile("rarebook", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("rarebook")
 
 # Classic Theano goes without Numba, and so without the modules that need it.
