@@ -214,11 +214,17 @@ def test_binder_installs_the_pinned_packages_and_the_library():
 
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 def test_make_lab_opens_the_readme_or_what_is_named():
+    # Under make itself, its variables (ARGS=...) and "Entering directory" would come down to here.
+    make = ["make", "--no-print-directory", "-n", "lab"]
+    outside = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
+    }
+
     def command(*arguments):
-        # Under make itself, make also says which folder it enters and leaves.
-        make = ["make", "--no-print-directory", "-n", "lab"]
         done = subprocess.run(
-            [*make, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+            [*make, *arguments], cwd=ROOT, env=outside, capture_output=True, text=True, check=True
         )
         return done.stdout.replace("\\\n", "").splitlines()[-1].split()
 
