@@ -37,7 +37,8 @@ def pytest(*arguments, **environment):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--color=no", *arguments],
         cwd=ROOT,
-        env=os.environ | environment,
+        # Several run at a time: more threads for products would only wait for one another.
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -314,7 +314,10 @@ class Adam(Decay):
 class NumPy:
     """What ``change`` needs of NumPy; the symbolic floor has the same of Theano."""
 
-    sqrt = staticmethod(np.sqrt)
+    @staticmethod
+    def sqrt(x):
+        """The square root of each number."""
+        return np.sqrt(x)
 
     @staticmethod
     def number(value, like):

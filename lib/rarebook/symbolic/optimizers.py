@@ -200,7 +200,10 @@ class Adam(Optimizer, update_rules.Adam):
 class Theano:
     """What ``change`` needs of Theano; :class:`rarebook.update_rules.NumPy` is its twin."""
 
-    sqrt = staticmethod(T.sqrt)
+    @staticmethod
+    def sqrt(x):
+        """The square root of each number."""
+        return T.sqrt(x)
 
     @staticmethod
     def number(value, like):
