@@ -24,13 +24,19 @@ ROW = "a step, PyTorch | ms | ms > ours > -1 | ms > theirs"
 @pytest.mark.parametrize(
     "line, cells",
     [
-        (ROW, ["a step, PyTorch", "0.25 ms", "1 ms", "4 times as fast"]),
-        ("x | MB | ms > ours > 0 | ms > theirs", ["x", "0.5 MB", "1 MB", "2 times as small"]),
-        ("x | bytes | n > 0 | n > 1", ["x", "0.5 MB", "2 MB", "4 times as small"]),
-        ("x | w/s | ms > theirs | ms > ours > 0", ["x", "1 w/s", "0.5 w/s", "2 times as fast"]),
+        (ROW, ["a step, PyTorch", "0.25\u00a0ms", "1\u00a0ms", "4 times as fast"]),
+        (
+            "x | MB | ms > ours > 0 | ms > theirs",
+            ["x", "0.5\u00a0MB", "1\u00a0MB", "2 times as small"],
+        ),
+        ("x | bytes | n > 0 | n > 1", ["x", "0.5\u00a0MB", "2\u00a0MB", "4 times as small"]),
+        (
+            "x | w/s | ms > theirs | ms > ours > 0",
+            ["x", "1\u00a0w/s", "0.5\u00a0w/s", "2 times as fast"],
+        ),
         (
             "a step, the floor | ms | ms > ours > -1 | ms > floor",
-            ["a step, the floor", "0.25 ms", "0.125 ms", "2 times the floor"],
+            ["a step, the floor", "0.25\u00a0ms", "0.125\u00a0ms", "2 times the floor"],
         ),
     ],
 )

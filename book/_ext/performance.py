@@ -94,7 +94,7 @@ class Performance(SphinxDirective):
         what, unit, *paths = map(str.strip, line.split("|"))
         ours, other = (figure(record, path) for path in paths)
         scale, name = (1e-6, "MB") if unit == "bytes" else (1, unit)
-        shown = (f"{number(scale * x)} {name}" for x in (ours, other))
+        shown = (f"{number(scale * x)}\u00a0{name}" for x in (ours, other))
         return [what, *shown, compared(what, unit, ours, other)]
 
     def text(self, source):
