@@ -53,10 +53,11 @@ def light_compilation():
 
 
 @pytest.fixture(scope="session")
-def html(tmp_path_factory, worker_id):
+def html(tmp_path_factory):
     """The folder of the book's pages, built with every warning an error; once for all workers."""
     shared = tmp_path_factory.getbasetemp()
-    shared = shared if worker_id == "master" else shared.parent
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
     with open(shared / "book.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         log = shared / "book.log"
