@@ -7,11 +7,12 @@ for all; the optimizers' settings are ``picked`` by the accuracy on the first tw
 streams. For each learner and stream, ``accuracy`` is that of the three years together and ``later``
 that of the second and third, ``kinds`` that of each kind of label in each year, ``early`` that on
 the first four days of an event, and ``christmas`` that of each of its fourteen days, over all
-streams. ``forgetting`` is the accuracy on the events of the first Christmas, every two weeks from
-its last day on, not learned from. ``recovery`` is, for each event, what passed in each year before
-ten events in a row had at least eight right: ``events`` of the label and ``days``; and ``own``, the
-events before as many were right as 90% of what the learner itself had reached over the last forty
-events of the first year. ``ms`` is the time of a day, predicting and learning.
+streams, with ``christmas_half``, the half-width of its 95% interval. ``forgetting`` is the accuracy
+on the events of the first Christmas, every two weeks from its last day on, not learned from.
+``recovery`` is, for each event, what passed in each year before ten events in a row had at least
+eight right: ``events`` of the label and ``days``; and ``own``, the events before as many were right
+as 90% of what the learner itself had reached over the last forty events of the first year. ``ms``
+is the time of a day, predicting and learning.
 
 ``dense``: the same, where the learners see 64 numbers instead, a random projection of the keywords.
 ``calm``: the same as ``keywords``, where all films are shown in every year. ``slots``: the memory
@@ -30,6 +31,7 @@ import scipy.sparse
 from rarebook.eviction import ClassBalancedReservoir, LabelAware, Oldest
 from rarebook.film_stream import EVENTS, YEAR, make_film_stream
 from rarebook.memory import Memory
+from rarebook.metrics import mean_interval
 from rarebook.numeric import optimizers
 
 PER_DAY, N_SLOTS, KEY_SIZE = 24, 500, 64
@@ -373,7 +375,7 @@ def figures(stream, right):
 
 
 def by_day(stream, right, event="christmas"):
-    """Right ones and all, (2, years, days) of an event."""
+    """Right ones and all, (2, years, days) of an event; they go into :func:`shares`."""
     first, length = EVENTS[event]
     which = of_kind(stream, event)
     year, day = np.divmod(stream.days[which], YEAR)
@@ -381,6 +383,23 @@ def by_day(stream, right, event="christmas"):
     np.add.at(counts[0], (year, day - first), right[which])
     np.add.at(counts[1], (year, day - first), 1)
     return counts
+
+
+def shares(counts):
+    """The share of right ones over all streams, and the half-width of its 95% interval.
+
+    A stream counts for as much as it has events. So the interval is not that of the mean of the
+    streams' shares: it is that of the mean of right - share · all, divided by the mean of all.
+
+    Args:
+        counts: (streams, 2, ...) right ones and all; where there are none in all, both results
+            are 0.
+    """
+    right, n = np.swapaxes(np.asarray(counts, float), 0, 1)
+    total = np.maximum(n.sum(axis=0), 1)
+    share = right.sum(axis=0) / total
+    gaps = (right - share * n) * len(n) / total
+    return share, np.apply_along_axis(lambda of: mean_interval(of)[1], 0, gaps)
 
 
 def compare(names=None, change=lambda stream: stream, n_streams=10):
@@ -411,11 +430,12 @@ def compare(names=None, change=lambda stream: stream, n_streams=10):
             right, ms = run(learner, stream, each_day)
             one = figures(stream, right) | {"ms": ms, "forgetting": curve}
             records.setdefault(name, []).append(one)
-            counts[name] = counts.get(name, 0) + by_day(stream, right)
+            counts.setdefault(name, []).append(by_day(stream, right))
             of_year = "/".join(f"{100 * a:3.0f}" for a in one["kinds"]["christmas"])
             print(f"{seed} {name:26} {one['accuracy']:.3f} {of_year} {ms:.1f} ms", flush=True)
     merged = {}
     for name, runs in records.items():
+        share, half = shares(counts[name])
         merged[name] = {
             what: [r[what] for r in runs] for what in ("accuracy", "later", "ms", "forgetting")
         }
@@ -426,7 +446,8 @@ def compare(names=None, change=lambda stream: stream, n_streams=10):
                 event: {what: [r["recovery"][event][what] for r in runs] for what in times}
                 for event, times in runs[0]["recovery"].items()
             },
-            "christmas": (counts[name][0] / counts[name][1]).tolist(),
+            "christmas": share.tolist(),
+            "christmas_half": half.tolist(),
         }
     return {"tried": tried, "picked": picked, "methods": merged}
 

@@ -19,7 +19,8 @@ these means from their own mean.
 ``bins`` holds, for a data set and some settings, the 15 reliability bins of the test parts of all
 seeds together: the number of predictions, the sum of their confidence and how many are right.
 ``smoothed`` and ``penalized`` take in each seed the ε or the β, 0 included, of the smallest
-``valid_nll``.
+``valid_nll``. ``half`` is, for the settings of ``SHOWN``, the half-width of the 95% interval of
+each bin's share that is right, over the seeds; 0 where a bin is empty.
 """
 
 from functools import cache
@@ -260,6 +261,15 @@ def run(name, seed):
     return {"runs": runs, "bins": found, "sizes": sizes, "epochs": epochs}
 
 
+def half_widths(of_set, way):
+    """The half-width for each bin; ``of_set`` is what :func:`run` returned for the seeds."""
+    from life_long import shares
+
+    counts, _, right = np.swapaxes([r["bins"][way] for r in of_set], 0, 1)
+    _, half = shares(np.stack([right, counts], axis=1))
+    return half.round(5).tolist()
+
+
 def main():
     from measure import RESULTS, machine, write
     from sweep import arguments, sweep
@@ -289,6 +299,11 @@ def main():
             "bins": {
                 way: np.sum([r["bins"][way] for r in of_set], axis=0).round(2).tolist()
                 for way in first["bins"]
+            },
+            "half": {
+                way + ending: half_widths(of_set, way + ending)
+                for way in SHOWN
+                for ending in ("", "_T")
             },
         }
     write("smoothing", record)

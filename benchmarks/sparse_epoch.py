@@ -2,8 +2,7 @@
 
 ``sparse`` and ``dense`` train with Adam; ``rows`` is sparse input with SGD and its row-sparse step.
 
-    python benchmarks/sparse_epoch.py             # prints the figures, writes results/
-    python benchmarks/sparse_epoch.py FOLDER      # as the chapter does, with rows.npz, labels.npy
+    python benchmarks/sparse_epoch.py      # prints the figures, writes results/sparse_epoch.json
 
 Each kind of input runs in a process of its own: compile, then build the rows, then train. The time
 is the shortest of several epochs, for each size of batch; the memory is the most that the process
@@ -61,11 +60,6 @@ def measure(kind, folder):
     return {"bytes": peak.bytes, "seconds": seconds}
 
 
-def figures_of(kinds, folder):
-    """The figures of each kind, from a fresh process."""
-    return {kind: in_own_process(folder, kind) for kind in kinds}
-
-
 def main():
     from rarebook.datasets import load_newsgroups
 
@@ -73,7 +67,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         scipy.sparse.save_npz(Path(folder, "rows.npz"), data.X_train)
         np.save(Path(folder, "labels.npy"), data.y_train)
-        figures = figures_of(EPOCHS, folder)
+        figures = {kind: in_own_process(folder, kind) for kind in EPOCHS}
     for kind, figure in figures.items():
         times = "".join(f"{seconds:8.3f} s" for seconds in figure["seconds"].values())
         print(f"{kind:7}{times}{figure['bytes'] / 1e6:8.0f} MB")
@@ -83,7 +77,5 @@ def main():
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
-    elif len(sys.argv) == 2:
-        print(json.dumps(figures_of(("sparse", "dense"), sys.argv[1])))
     else:
         print(json.dumps(measure(sys.argv[2], Path(sys.argv[1]))))

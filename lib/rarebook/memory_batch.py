@@ -44,6 +44,7 @@ class _Batch:
         self.G = Q @ Q.T
         self.changed = []  # the slots that have changed, in order
         self.place = {}  # slot: its row in T
+        self.replaced, self.n_replaced = np.empty(n, np.int64), 0  # those of them that S has
         self.T = np.empty_like(self.G)  # T[place[slot], i]: similarity of the slot and sample i
         self.reach = np.full(n, -np.inf, self.G.dtype)  # the largest that T has held for a sample
         self.owed = []  # (slot, sample, whether it is averaged): what the keys still lack
@@ -71,7 +72,7 @@ class _Batch:
         v = column.item(new) if n else -np.inf
         if moved and v <= second + gap:
             row = self.S[i]
-            row[[slot for slot in self.changed if slot < self.n_old]] = -np.inf
+            row[self.replaced[: self.n_replaced]] = -np.inf
             old = row.argmax()
             u = second = row.item(old)  # whether another is as near is seen below
         elif moved:
@@ -86,14 +87,14 @@ class _Batch:
     def _rescored(self, i, least, column):
         """The nearest slot among those with a similarity of at least ``least``, taken exactly."""
         row = self.S[i]
-        row[[slot for slot in self.changed if slot < self.n_old]] = -np.inf
-        near = [self.changed[place] for place in np.flatnonzero(column >= least)]
+        row[self.replaced[: self.n_replaced]] = -np.inf
+        near = [self.changed[place] for place in (column >= least).nonzero()[0].tolist()]
         if near:
             self.settle()
-        near = np.sort(np.concatenate([np.flatnonzero(row >= least), np.array(near, np.int64)]))
+        near = np.concatenate([(row >= least).nonzero()[0], np.array(near, np.int64)])
         products = exact(self.state._keys[near], self.Q[i])
-        best = products.argmax()
-        return near.item(best), products.item(best)
+        best = products.max()
+        return near[products == best].min().item(), best.item()
 
     def change(self, i, slot, similarity):
         """Sample i is averaged into the slot, to which it has a similarity, or written (None)."""
@@ -102,6 +103,9 @@ class _Batch:
         if place is None:
             place = self.place[slot] = len(self.changed)
             self.changed.append(slot)
+            if slot < self.n_old:
+                self.replaced[self.n_replaced] = slot
+                self.n_replaced += 1
             new = self.T[place]
             old = self.likely.get(slot)
             if old is None and similarity is not None:
@@ -122,14 +126,19 @@ class _Batch:
         """Compute the keys that have changed; those of different slots together."""
         if not self.owed:
             return
-        slots, samples, hits = map(np.array, zip(*self.owed, strict=True))
-        self.owed = []
+        keys, owed, self.owed = self.state._keys, self.owed, []
+        if len(owed) == 1:  # as often where samples are equal: nothing to put in order
+            [(slot, sample, hit)] = owed
+            self.before.keep_keys([slot])
+            q = self.Q[sample]
+            keys[slot] = averaged(q[None], keys[slot][None])[0] if hit else q
+            return
+        slots, samples, hits = map(np.array, zip(*owed, strict=True))
         order = np.argsort(slots, kind="stable")  # by slot, and each slot's in order of time
         slots, samples, hits = slots[order], samples[order], hits[order]
         first = np.flatnonzero(np.diff(slots, prepend=-1))
         turns = np.arange(len(slots)) - np.repeat(first, np.diff(first, append=len(slots)))
         self.before.keep_keys(slots[first])
-        keys = self.state._keys
         for turn in range(turns.max() + 1):
             part = np.flatnonzero(turns == turn)
             now, Q, hit = slots[part], self.Q[samples[part]], hits[part]
