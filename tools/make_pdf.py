@@ -213,13 +213,13 @@ def make(folder, book, pdf, **about):
 
 
 def main(chapter=""):
-    browser()  # without one, say so before the pages are built
     toc = parts(yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8")))
     if chapter:
         path = find(chapter)
         toc, pdf = [(None, [f"notebooks/{path.stem}"])], BUILD / "pdf" / f"{path.stem}.pdf"
     else:
         pdf = BUILD / "pdf" / "a-network-to-remember.pdf"
+    browser()  # without one, say so before the pages are built
     subprocess.run(["make", "book"], cwd=ROOT, check=True)
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
     licence = config["sphinx"]["config"]["html_theme_options"]["extra_footer"]
