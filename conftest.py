@@ -40,8 +40,9 @@ def rng():
 def light_compilation():
     """Numba optimizes what the library's tests compile, hundreds of functions, with -O1 for -O3.
 
-    That halves the time of a first run. What comes out is kept apart from what readers use, and the
-    chapters, whose kernels are processes of their own, are run with the full optimization.
+    A first run takes about three fifths of the time. What comes out is kept apart from what
+    readers use, and the chapters, whose kernels are processes of their own, are run with the full
+    optimization.
     """
     if backend.engine == "pytensor":
         from numba import config
