@@ -11,7 +11,6 @@ comparable when the library moves.
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -175,6 +174,8 @@ def run(candidate, cache):
 
 
 def main():
+    from measure import machine, write  # here, as what it imports is not the candidates'
+
     rows, version = {}, ""
     for candidate in CANDIDATES:
         with tempfile.TemporaryDirectory() as cache:
@@ -192,10 +193,7 @@ def main():
             )
         total = [sum(g["compile_s"] for g in part["graphs"].values()) for part in (cold, warm)]
         print(f"{'all':30}{total[0]:9.2f}{total[1]:9.2f}", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"linker-{version}.json"
-    record = {"python": platform.python_version(), "processors": os.cpu_count(), "candidates": rows}
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    write(f"linker-{version}", machine("numpy", "numba", "pytensor") | {"candidates": rows})
 
 
 def table():

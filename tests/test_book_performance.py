@@ -51,8 +51,6 @@ def test_numbers_have_three_digits_or_all_before_the_point():
 
 def test_origin_says_what_the_record_holds():
     assert performance.origin(RECORD) == "Measured on 2026-01-02; Test 1, 1 core; python 3.11."
-    bare = performance.origin({"python": "3.13", "processors": 2})
-    assert bare == "Measured on a day not noted; a processor not noted, 2 cores; python 3.13."
 
 
 CONFIG = """\
@@ -69,6 +67,7 @@ BROKEN = {
     "no_script": "FileNotFoundError",
     "no_python": "SyntaxError",
     "no_docstring": "ValueError",
+    "no_date": "KeyError('date')",
     "short-1.2": "ValueError",  # a row with one figure, and a version behind the script's name
 }
 
@@ -85,6 +84,9 @@ def test_a_file_that_is_missing_or_broken_warns_and_the_others_are_shown(tmp_pat
         "page.md": f"# Page\n\n{page}",
         "benchmarks/results/no_json.json": "{",
         "benchmarks/results/no_key.json": '{"ms": {}}',
+        "benchmarks/results/no_date.json": json.dumps(
+            {key: RECORD[key] for key in RECORD if key != "date"}
+        ),
         "benchmarks/no_python.py": "x = (",
         "benchmarks/no_docstring.py": "x = 1",
     }

@@ -77,11 +77,11 @@ class Performance(SphinxDirective):
             record = json.loads(self.read(f"{RESULTS}/{name}.json"))
             about = description(self.read(f"/{script}"))
             rows = [self.row(record, line) for line in self.content if line.strip()]
+            measured = f"{origin(record)} To measure it anew: `python {script}`."
         except (OSError, ValueError, LookupError, TypeError, SyntaxError) as problem:
             raise self.error(f"performance: {name}: {problem!r}") from problem
         if chapter := self.options.get("chapter"):
             about += f" The chapter is [](../notebooks/{chapter}.ipynb)."
-        measured = f"{origin(record)} To measure it anew: `python {script}`."
         return [self.text(about), *([table(rows)] if rows else []), self.text(measured)]
 
     def read(self, name):
@@ -104,13 +104,12 @@ class Performance(SphinxDirective):
 
 
 def origin(record):
-    """When, on what and with which versions the record was made, as far as it says."""
-    versions = record.get("versions", {"python": record.get("python")})
-    cores = record.get("cores", record.get("processors"))
+    """When, on what and with which versions the record was made."""
+    cores = record["cores"]
     parts = [
-        f"Measured on {record['date']}" if "date" in record else "Measured on a day not noted",
-        f"{record.get('processor', 'a processor not noted')}, {cores} core{'s' * (cores != 1)}",
-        ", ".join(f"{name} {version}" for name, version in versions.items() if version),
+        f"Measured on {record['date']}",
+        f"{record['processor']}, {cores} core{'s' * (cores != 1)}",
+        ", ".join(f"{name} {version}" for name, version in record["versions"].items() if version),
     ]
     return "; ".join(parts) + "."
 

@@ -17,14 +17,14 @@ and for a feedback network with three unrolled steps of a gated recurrence.
 ========  ==============  =====  =====  ====  ===========  =============
 PyTensor  linker          start  cold   warm  sparse step  feedback step
 ========  ==============  =====  =====  ====  ===========  =============
-3.3.7     numba           0.5 s  195 s  5 s   0.8 ms       2.4 ms
-3.3.7     no compilation  0.5 s  4 s    4 s   13.7 ms      11.1 ms
-3.0.7     numba           0.7 s  101 s  6 s   1.3 ms       2.9 ms
-3.0.7     no compilation  0.7 s  13 s   17 s  2,969.3 ms   1,367.6 ms
+3.3.7     numba           0.7 s  256 s  6 s   1.4 ms       2.6 ms
+3.3.7     no compilation  0.7 s  4 s    4 s   11.9 ms      12.9 ms
+3.0.7     numba           0.8 s  123 s  7 s   1.6 ms       4.4 ms
+3.0.7     no compilation  1.0 s  17 s   21 s  2,944.7 ms   1,564.3 ms
 ========  ==============  =====  =====  ====  ===========  =============
 
-Without compilation a graph is ready at once, but these steps take 5 to 17 times as long with
-PyTensor 3.3, and 470 to 2,300 times as long with 3.0, which Python 3.11 gets. Numba's cache
+Without compilation a graph is ready at once, but these steps take 5 to 9 times as long with
+PyTensor 3.3, and 360 to 1,800 times as long with 3.0, which Python 3.11 gets. Numba's cache
 outlives the process, so that its wait comes once for a graph; ``make notebooks`` prints how long
 each chapter takes. No C++ compiler is needed or looked for.
 
