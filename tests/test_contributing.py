@@ -86,7 +86,7 @@ def test_a_chapter_is_added(copy):
     replace(
         copy / "_toc.yml", f"- file: {last}\n", f"- file: {last}\n      - file: notebooks/99_new\n"
     )
-    row = "| [](../notebooks/99_new.ipynb) | | Does it work? | ready |\n"
+    row = "| [](../notebooks/99_new.ipynb) | | Does it work? |\n"
     rows = [
         line for line in (copy / "book/intro.md").read_text().splitlines() if line.startswith("| [")
     ]
