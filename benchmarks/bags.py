@@ -6,8 +6,8 @@ float32. *Beside others*: 1,024 bags of 1 to 50 ids from a table of 100,000 rows
 is the means; step is forward, gradient and a step of gradient descent, for the loss sum(G · means).
 Each contender has a process of its own; they take turns, seven rounds, and the ratios are those of
 a round. *Longest*: 1,024 bags of 1 to 10 ids, of which one is longer; time and memory of a step,
-the memory above what is held before. PyTorch comes with ``pip install -e .[peers]``; without it the
-other figures are printed, and the results stay as they are.
+the memory above what is held before; medians of five rounds. PyTorch comes with ``pip install -e
+.[peers]``; without it the other figures are printed, and the results stay as they are.
 
 The floor is the time that it takes to read and write what must be read and written, at the speed
 with which this machine's cores together read an array as large as W.
@@ -17,11 +17,12 @@ import json
 import sys
 
 import numpy as np
-from measure import Peak, bandwidth, in_own_process, in_turns, machine, milliseconds, write
+from measure import Peak, bandwidth, in_turns, machine, milliseconds, points_in_rounds, write
 
 N, DIM, B, LONGEST, RATE = 100_000, 128, 1024, 50, 1e-6
 LENGTHS = (10, 30, 100, 300, 1000, 3000)
-ROUNDS = 7
+LONGEST_WAYS = ("masked", "flat", "matrix", "fused")
+ROUNDS, LONGEST_ROUNDS = 7, 5
 usual = np.random.default_rng(1).integers(1, LONGEST + 1, size=B)
 
 
@@ -168,11 +169,11 @@ def main():
     print(f"{'ms':16}{'forward':>12}{'step':>12}")
     for name, figures in median.items():
         print(f"{name:16}{figures['forward']:12.3f}{figures['step']:12.3f}")
-    longest = {"at": LENGTHS}
-    for way in ("masked", "flat", "matrix", "fused"):
-        figures = [in_own_process(way, longest_bag) for longest_bag in LENGTHS]
-        longest[way] = {name: [f[name] for f in figures] for name in figures[0]}
-        for name, values in longest[way].items():
+    points = [(length,) for length in LENGTHS]
+    of_longest, every = points_in_rounds(dict.fromkeys(LONGEST_WAYS, points), LONGEST_ROUNDS)
+    longest = {"at": LENGTHS} | of_longest | {"rounds": every}
+    for way, figures in of_longest.items():
+        for name, values in figures.items():
             print(f"{way:8} {name:10}" + "".join(f"{value:10.2f}" for value in values))
     if "torch_bag" not in median:
         print("results/bags.json stays as it is: no torch here")

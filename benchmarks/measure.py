@@ -72,6 +72,30 @@ def in_own_process(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def medians(rounds):
+    """The median of each figure over rounds, each of which is a dict of figures."""
+    return {what: float(np.median([of[what] for of in rounds])) for what in rounds[0]}
+
+
+def points_in_rounds(settings, n_rounds):
+    """Two dicts {way: {figure: a list over points}} of medians, and of the lists of all rounds.
+
+    ``settings`` is {way: a list of points}. A point has what the script is called with, which
+    answers with a dict of figures. All points are measured once before any is measured again.
+    """
+    rounds = [
+        {way: [in_own_process(way, *point) for point in points] for way, points in settings.items()}
+        for _ in range(n_rounds)
+    ]
+    median, every = {}, {}
+    for way in settings:
+        of_points = list(zip(*(of_round[way] for of_round in rounds), strict=True))
+        names = of_points[0][0]
+        every[way] = {name: [[of[name] for of in point] for point in of_points] for name in names}
+        median[way] = {name: np.median(of, axis=1).tolist() for name, of in every[way].items()}
+    return median, every
+
+
 def in_turns(contenders, n_rounds):
     """The figures of each contender and of the floor: one dict a round, and their medians.
 
@@ -83,11 +107,7 @@ def in_turns(contenders, n_rounds):
         names = [*(contender.__name__ for contender in contenders), "floor"]
         answers = {name: in_own_process(name) for name in names}
         rounds.append({name: figures for name, figures in answers.items() if figures is not None})
-    median = {
-        name: {what: float(np.median([of[name][what] for of in rounds])) for what in figures}
-        for name, figures in rounds[0].items()
-    }
-    return rounds, median
+    return rounds, {name: medians([of[name] for of in rounds]) for name in rounds[0]}
 
 
 def machine(*packages):

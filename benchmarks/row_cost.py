@@ -5,22 +5,23 @@
 Pairs as in the post: a reference, a positive and one negative, dim 64, float32. ``naive`` takes the
 gradient of all of W, ``subset`` that of the rows which were read; ``batch`` is the subset form for
 1,024 samples with five negatives each. ``numpy`` is the twin of ``subset``. Each N has a process of
-its own for each way; a run's figure is the median of its calls, the ids being others in each call.
+its own for each way, in each of five rounds. A process's figure is the median of its calls, the ids
+being others in each call; a figure in the file is the median of the rounds.
 """
 
 import json
 import sys
 
 import numpy as np
-from measure import in_own_process, machine, milliseconds, write
+from measure import machine, milliseconds, points_in_rounds, write
 
-DIM, RATE = 64, 0.025
+DIM, RATE, ROUNDS = 64, 0.025, 5
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 WAYS = ("subset", "numpy", "batch", "naive")
 
 
 def measure(way, N):
-    """Milliseconds a step, in this process."""
+    """The milliseconds of a step, in this process."""
     rng = np.random.default_rng(0)
     W = np.empty((N, DIM), np.float32)
     for start in range(0, N, 100_000):
@@ -33,7 +34,7 @@ def measure(way, N):
         turn = (turn + 1) % len(draws)
         step(draws[turn])
 
-    return milliseconds(call, 2.0)
+    return {"ms": milliseconds(call, 2.0)}
 
 
 def function(way, W):
@@ -60,10 +61,10 @@ def function(way, W):
 def main():
     record = machine("numpy", "numba", "pytensor")
     record["setting"] = {"dim": DIM, "rows a step": 3, "batch": "1,024 samples, 5 negatives"}
+    median, every = points_in_rounds({way: [(N,) for N in SIZES] for way in WAYS}, ROUNDS)
     for way in WAYS:
-        figures = [in_own_process(way, N) for N in SIZES]
-        record[way] = {"at": SIZES, "ms": figures}
-        print(f"{way:8}" + "".join(f"{ms:12.4f}" for ms in figures))
+        record[way] = {"at": SIZES, "ms": median[way]["ms"], "rounds": every[way]["ms"]}
+        print(f"{way:8}" + "".join(f"{ms:12.4f}" for ms in median[way]["ms"]))
     spread = max(record["subset"]["ms"]) / min(record["subset"]["ms"])
     print(f"subset: the slowest N takes {spread:.2f} times as long as the fastest")
     write("row_cost", record)

@@ -25,6 +25,13 @@ def drawn(axes):
     return sorted(boxes), len(axes.texts) - len(boxes)
 
 
+def test_a_band_goes_from_the_least_to_the_greatest_of_each_point(axes):
+    plots.band(axes, [1, 2, 4], [[5, 3], [7, 8], [2, 9]], plots.BLUE)
+    [band] = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
+    assert corners == {(1, 3), (1, 5), (2, 7), (2, 8), (4, 2), (4, 9)}
+
+
 def test_draw_graph_has_a_box_for_each_operation_and_input(axes):
     a, b = T.dscalars("a", "b")
     plots.draw_graph(axes, [T.exp(a * b) + a])

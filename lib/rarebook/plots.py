@@ -51,6 +51,12 @@ def label(axes, x, y, text, colour, **settings):
     axes.annotate(text, (x, y), textcoords="offset points", color=ink, **settings)
 
 
+def band(axes, x, rounds, colour):
+    """Shade from the least to the greatest of the measurements at each x: ``rounds[i]`` at x[i]."""
+    ends = [[pick(of_point) for of_point in rounds] for pick in (min, max)]
+    axes.fill_between(x, *ends, color=colour, alpha=0.25, linewidth=0)
+
+
 def draw_graph(axes, outputs, names=None):
     """Draw the graph of Theano expressions: inputs on the left, one box for each operation.
 
