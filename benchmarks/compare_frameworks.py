@@ -7,10 +7,12 @@ of chapter 3 that touches a few rows of a table, and the training step of a netw
 Each runs in a process of its own, with a folder for compiled code that starts empty (*cold*) and
 again with what the first run left (*warm*). *start* is the import. *compile* is the time from the
 call that builds a step to the end of the first step, less one warm step. *step* is the median over
-about a second; the loss is read each time, so that no contender is still at work. *peak* is the
-most memory that the process held. *gap* is the largest difference to NumPy over three steps with
-learning rate 1, of losses and of the changes of every array; *outside* what a step does when one id
-is the number of rows. Every process has one core, where the system can see to that.
+about a second; the loss is read each time, so that no contender is still at work. *first* is all
+the time until the first step is done. *peak* is the most memory that the process held. *gap* is the
+largest difference to NumPy over three steps with learning rate 1, of losses and of the changes of
+every array; *outside* what a step does when one id is the number of rows. Every process has one
+core, where the system can see to that. All contenders take their turn in each of five rounds, which
+takes half an hour. ``figures`` are medians, ``runs`` holds each round.
 
 Classic Theano comes with ``make theano``, PyTorch and JAX with ``pip install -e .[peers]``, and
 two of PyTensor's linkers want a C++ compiler and JAX. If one of them is missing, the figures of the
@@ -27,12 +29,13 @@ import tempfile
 import tokenize
 from pathlib import Path
 
-from measure import machine, write
+from measure import machine, medians, write
 
 FOLDER = Path(__file__).parent / "frameworks"
 sys.path.insert(0, str(FOLDER))
 from task import SIZES  # noqa: E402
 
+N_ROUNDS = 5
 CLASSIC = Path(__file__).parents[1] / ".venv-theano" / "bin" / "python"
 # name: (module, interpreter, environment, where {cache} is the folder for what is compiled)
 CONTENDERS = {
@@ -99,36 +102,59 @@ def run(name, task, cache):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def measure(name, task):
+    """A contender's figures for a task, cold and warm, or None where it cannot run."""
+    with tempfile.TemporaryDirectory() as cache:
+        if (cold := run(name, task, cache)) is None:
+            return None
+        warm = run(name, task, cache)
+    if warm is None:
+        return None
+    for of in (cold, warm):
+        of["first s"] = of["start s"] + of["compile s"] + of["step ms"] / 1e3
+    return warm | {f"cold {what}": cold[what] for what in ("compile s", "first s")}
+
+
 def main():
     if hasattr(os, "sched_setaffinity"):  # handed down to the processes
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    figures, outside = {}, {}
-    for name, (module, *_) in CONTENDERS.items():
-        for task in SIZES:
-            with tempfile.TemporaryDirectory() as cache:
-                cold = run(name, task, cache)
-                warm = run(name, task, cache) if cold else None
-                if warm is None:
+    runs = {task: {name: [] for name in CONTENDERS} for task in SIZES}
+    for of_round in range(N_ROUNDS):
+        for name in CONTENDERS:
+            for task in SIZES:
+                if (of := measure(name, task)) is None:
                     continue
-                if task == "embedding":
-                    outside[name] = run(name, "outside", cache)
-            of = {"lines": lines(module, task), **warm, "cold compile s": cold["compile s"]}
-            figures.setdefault(task, {})[name] = of
-            print(
-                f"{name:16} {task:15} {of['lines']:3} lines, start {of['start s']:.2f} s,"
-                f" compile {of['cold compile s']:.2f} s cold {of['compile s']:.2f} s warm,"
-                f" step {of['step ms']:.3f} ms, peak {of['peak MB']:.0f} MB, gap {of['gap']:.0e}",
-                flush=True,
-            )
+                runs[task][name].append(of)
+                print(
+                    f"{of_round + 1}: {name:16} {task:15} start {of['start s']:.2f} s,"
+                    f" compile {of['cold compile s']:.2f} s cold {of['compile s']:.2f} s warm,"
+                    f" step {of['step ms']:.3f} ms, peak {of['peak MB']:.0f} MB,"
+                    f" gap {of['gap']:.0e}",
+                    flush=True,
+                )
+    outside = {}
+    for name in CONTENDERS:
+        with tempfile.TemporaryDirectory() as cache:
+            outside[name] = run(name, "outside", cache)
     for name, what in outside.items():
         print(f"{name:16} an id outside: {what}")
-    missing = {name for name in CONTENDERS for task in SIZES if name not in figures[task]}
+    missing = {
+        name for of in runs.values() for name, all_runs in of.items() if len(all_runs) < N_ROUNDS
+    }
     if missing:
         print(f"results/frameworks.json stays as it is: without {', '.join(sorted(missing))}")
         return
     record = machine("numpy", "pytensor", "numba", "torch", "jax", "jaxlib")
     record["versions"]["theano"] = "1.0.5"
-    write("frameworks", record | {"sizes": SIZES, "figures": figures, "outside": outside})
+    figures = {
+        task: {
+            name: {"lines": lines(CONTENDERS[name][0], task)} | medians(all_runs)
+            for name, all_runs in of_task.items()
+        }
+        for task, of_task in runs.items()
+    }
+    parts = {"sizes": SIZES, "figures": figures, "runs": runs, "outside": outside}
+    write("frameworks", record | parts)
 
 
 if __name__ == "__main__":

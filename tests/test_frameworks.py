@@ -184,3 +184,10 @@ def test_the_committed_figures_are_of_the_code_that_is_shown():
             module, *_ = compare_frameworks.CONTENDERS[name]
             assert figures["lines"] == compare_frameworks.lines(module, task)
             assert figures["gap"] < 1e-5
+            runs = record["runs"][task][name]
+            assert len(runs) == compare_frameworks.N_ROUNDS
+            measured = compare_frameworks.medians(runs)
+            assert figures == {"lines": figures["lines"]} | measured
+            for of in runs:
+                first = of["start s"] + of["compile s"] + of["step ms"] / 1e3
+                assert of["first s"] == pytest.approx(first)
